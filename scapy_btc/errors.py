@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The one exception tree: whatever the package raises on purpose is a `BTCError`."""
+
+
+class BTCError(Exception):
+    """Root of all errors that the package raises on purpose."""
+
+
+class FormatError(BTCError, ValueError):
+    """Bytes (or a value meant to become bytes) that do not follow the format."""
+
+
+class CaptureError(BTCError):
+    """A file or an interface that cannot be read as a capture."""
+
+
+class UnknownNetwork(BTCError, ValueError):
+    """A network name that is not registered."""
+
+
+class MissingDependency(BTCError):
+    """A feature whose optional package is not installed; the message says how to install it."""
