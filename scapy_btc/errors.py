@@ -7,7 +7,15 @@ class BTCError(Exception):
 
 
 class FormatError(BTCError, ValueError):
-    """Bytes (or a value meant to become bytes) that do not follow the format."""
+    """Bytes (or a value meant to become bytes) that do not follow the format.
+
+    :ivar field: the field that could not be read, "" where none was reached
+    :ivar offset: where that field starts, in bytes from the start of what was being read
+    """
+
+    def __init__(self, reason: str, field: str = "", offset: int = 0) -> None:
+        super().__init__(reason)
+        self.field, self.offset = field, offset
 
 
 class CaptureError(BTCError):
