@@ -264,9 +264,12 @@ const methods = {
     return count;
   },
 
-  // SPV only: put data (script hash, outpoint ...) into the bloom filter and send it with filterload.
-  async watch({data}) {
-    pool.watch(data, 'hex');
+  // SPV only: put an address or data in hex (an outpoint ...) into the bloom filter and send it with filterload.
+  async watch({address = null, data = null}) {
+    if (address)
+      pool.watchAddress(address);
+    else
+      pool.watch(data, 'hex');
     return true;
   },
 
