@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, final
 
 HERE = Path(__file__).parent / "bcoin"
 
@@ -38,6 +38,7 @@ def missing() -> str | None:
     return None
 
 
+@final
 class BcoinNode:
     """One bcoin process. Options are those at the top of ``bcoin/node.js`` (``port``, ``spv``, ``blockMode`` ...).
 
@@ -115,19 +116,22 @@ class BcoinNode:
 
     def info(self) -> dict[str, Any]:
         """Height, tip, mempool (txids), peers, messages received by type and bcoin's latest complaints."""
-        return self.call("info")
+        info: dict[str, Any] = self.call("info")
+        return info
 
     def mine(self, blocks: int = 1, **params: Any) -> list[str]:
         """Mine to the node's own key; `transactions` (hex) are put in as they are, without the mempool."""
-        return self.call("mine", blocks=blocks, **params)
+        hashes: list[str] = self.call("mine", blocks=blocks, **params)
+        return hashes
 
     def pay(self, **params: Any) -> dict[str, str]:
         """Make a signed transaction and, unless ``relay=False``, put it into the mempool."""
-        return self.call("pay", **params)
+        payment: dict[str, str] = self.call("pay", **params)
+        return payment
 
     def connect(self, host: str, port: int) -> str:
         """Open a connection and wait for the handshake; returns the peer's address."""
-        address = self.call("connect", host=host, port=port)
+        address: str = self.call("connect", host=host, port=port)
         self.wait(
             lambda info: any(peer["address"] == address and peer["handshake"] for peer in info["peers"]),
             f"a handshake with {address}",
