@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Layers for bytes that are no message we can read: each keeps them exactly and says what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from scapy.fields import Field, StrField
+from scapy.packet import Packet
+
+
+class NoteField(Field[Any, Any]):
+    """Says something about the packet; takes no bytes."""
+
+    def __init__(self, name: str, default: Any) -> None:
+        Field.__init__(self, name, default, "0s")
+
+    def addfield(self, pkt: Any, s: bytes, val: Any) -> bytes:
+        return s
+
+    def getfield(self, pkt: Any, s: bytes) -> tuple[bytes, Any]:
+        return s, self.default
+
+    def i2len(self, pkt: Any, x: Any) -> int:
+        return 0
+
+    def randval(self) -> None:
+        return None
+
+
+class LoadField(StrField):
+    """All the bytes."""
+
+    def i2repr(self, pkt: Any, x: Any) -> str:
+        if not isinstance(x, bytes):
+            return repr(x)
+        return x.hex() if len(x) <= 64 else f"{x[:64].hex()}... ({len(x):,} bytes)"
+
+
+class _Undecoded(Packet):
+    fields_desc = [LoadField("load", b"")]
+
+    def mysummary(self) -> str:
+        return f"{self._name} ({len(self.load)} bytes)"
+
+
+class BTCUnknown(_Undecoded):
+    """The payload of a message whose name nobody registered."""
+
+    name = "BTC unknown message"
+
+    def mysummary(self) -> str:
+        msgtype = getattr(self.underlayer, "msgtype", None) or "nameless message"
+        return f"{msgtype if isinstance(msgtype, str) else msgtype.hex()} (unknown, {len(self.load)} bytes)"
+
+
+class BTCMalformed(_Undecoded):
+    """A message that is known but broken, or bytes that are no whole message; all of them are kept.
+
+    `reason` says why it cannot be read, `offset` where (bytes from its start), `readable` is the record of what could.
+    """
+
+    name = "BTC malformed"
+    fields_desc = [
+        NoteField("reason", ""),
+        NoteField("offset", 0),
+        NoteField("readable", None),
+        LoadField("load", b""),
+    ]
+
+    def do_dissect(self, s: bytes) -> bytes:
+        rest = super().do_dissect(s)
+        self.fields["reason"] = f"no message starts in these {len(s):,} bytes"
+        return rest
+
+    @classmethod
+    def of(cls, load: bytes, reason: str, offset: int = 0, readable: Mapping[str, Any] | None = None,
+           underlayer: Packet | None = None) -> BTCMalformed:
+        """The layer for `load`, which a dissector could not read."""
+        made: BTCMalformed = cls(_internal=1, _underlayer=underlayer, reason=reason, offset=offset,
+                                 readable=dict(readable) if readable else None, load=load)
+        made.explicit = 1
+        return made
+
+    def mysummary(self) -> str:
+        msgtype = getattr(self.underlayer, "msgtype", None) or ""
+        return f"{msgtype} malformed: {self.reason} ({len(self.load)} bytes)".lstrip()
+
+
+class BTCTrailing(_Undecoded):
+    """Bytes after the last field of a message; Bitcoin Core ignores them."""
+
+    name = "BTC trailing bytes"
+
+
+class BTCEncrypted(_Undecoded):
+    """Bytes of an encrypted connection (BIP 324) for which there is no key."""
+
+    name = "BTC encrypted"
