@@ -78,7 +78,7 @@ def read(buf: Any, pos: int = 0) -> tuple[int, int]:
         else:
             value, width, smallest = _U64.unpack_from(buf, pos + 1)[0], 9, 1 << 32
     except (IndexError, struct_error) as exc:
-        raise FormatError(f"CompactSize cut short at offset {pos}") from exc
+        raise FormatError("CompactSize cut short", offset=pos) from exc
     if value < smallest:
         value = CompactSize(value, width)
     return value, pos + width
