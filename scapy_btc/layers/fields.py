@@ -16,7 +16,7 @@ from typing import Any
 from scapy.fields import ConditionalField, Field, LEIntField, LELongField, LESignedLongField
 from scapy.volatile import RandBin, RandNum, VolatileValue
 
-from ..chain.address import legacy_ip_text, parse_legacy_ip
+from ..chain.address import format_legacy, parse, to_legacy
 from ..protocol import service_names
 from ..wire import compactsize
 from ..wire.hashes import hash_hex, hex_hash
@@ -211,17 +211,17 @@ class HashField(FixedBytesField):
 class LegacyIPField(FixedBytesField):
     """The 16-byte address of `addr` and `version`: IPv4-mapped, IPv6, or OnionCat, shown as text."""
 
-    plain = "legacy_ip_text({})"
-    helpers = {"legacy_ip_text": legacy_ip_text}
+    plain = "format_legacy({})"
+    helpers = {"format_legacy": format_legacy}
 
     def __init__(self, name: str, default: bytes = bytes(16)) -> None:
         FixedBytesField.__init__(self, name, default, 16)
 
     def any2i(self, pkt: Any, x: Any) -> Any:
-        return parse_legacy_ip(x) if isinstance(x, str) else as_bytes(x)
+        return to_legacy(*parse(x)) if isinstance(x, str) else as_bytes(x)
 
     def i2h(self, pkt: Any, x: Any) -> Any:
-        return legacy_ip_text(x) if isinstance(x, bytes) and len(x) == 16 else x
+        return format_legacy(x) if isinstance(x, bytes) and len(x) == 16 else x
 
     def i2repr(self, pkt: Any, x: Any) -> str:
         x = self.i2h(pkt, x)

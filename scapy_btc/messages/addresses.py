@@ -6,11 +6,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..chain.address import format_endpoint
 from ..layers.fields import CompactSizeField
 from ..layers.parts import OldPartListField, PartListField
 from ..layers.registry import BTCMessage
 from ..protocol import MAX_ADDR_TO_SEND
-from .parts import BTCNetAddr, BTCNetAddrV2, BTCTimedNetAddr, endpoint, listed
+from .parts import BTCNetAddr, BTCNetAddrV2, BTCTimedNetAddr, listed
 
 
 class BTCGetAddr(BTCMessage):
@@ -35,7 +36,7 @@ class BTCAddr(BTCMessage):
     @classmethod
     def describe(cls, v: Mapping[str, Any], payload: bytes) -> str:
         return listed(v["addresses_count"], "address", "addresses",
-                      [endpoint(a["ip"], a["port"]) for a in v["addresses"][:1]])
+                      [format_endpoint(a["ip"], a["port"]) for a in v["addresses"][:1]])
 
 
 class BTCAddrV2(BTCMessage):
@@ -53,4 +54,4 @@ class BTCAddrV2(BTCMessage):
     @classmethod
     def describe(cls, v: Mapping[str, Any], payload: bytes) -> str:
         return listed(v["addresses_count"], "address", "addresses",
-                      [endpoint(a["address"], a["port"]) for a in v["addresses"][:1]])
+                      [format_endpoint(a["address"], a["port"]) for a in v["addresses"][:1]])

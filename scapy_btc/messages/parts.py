@@ -7,7 +7,7 @@ from typing import Any
 
 from scapy.fields import ByteEnumField, LEIntEnumField, LEIntField, LESignedIntField, ShortField
 
-from ..chain.address import bip155_text, parse_bip155
+from ..chain.address import format_bip155, parse
 from ..layers.fields import (
     BytesField,
     CompactServicesField,
@@ -21,7 +21,7 @@ from ..layers.fields import (
 )
 from ..layers.packet import BTCPacket
 from ..layers.txfields import BitsField
-from ..protocol import BIP155_NETWORK_NAMES, INV_TYPE_NAMES, MAX_ADDRV2_SIZE
+from ..protocol import BIP155_ADDRESS_SIZES, BIP155_NETWORK_NAMES, INV_TYPE_NAMES, MAX_ADDRV2_SIZE
 from ..wire.hashes import hash_hex, sha256d
 
 
@@ -72,8 +72,18 @@ class BTCTimedNetAddr(BTCPacket):
     fields_desc = [TimeField("timestamp", 0), BTCNetAddr]
 
 
+def bip155_text(network_id: int, address: bytes) -> str:
+    """An address as people write it; hex where the network, or an address of that length on it, is unknown."""
+    if BIP155_ADDRESS_SIZES.get(network_id) == len(address):
+        return format_bip155(network_id, address)
+    return address.hex()
+
+
 class BIP155AddressField(BytesField):
-    """An address of the network that `network_id` names; shown as people write it, hex where that is unknown."""
+    """An address of the network that `network_id` names; shown as people write it, hex where that is unknown.
+
+    Text is accepted, and sets `network_id` where that was not set.
+    """
 
     plain = "bip155_text(network_id, {})"
     helpers = {"bip155_text": bip155_text}
@@ -81,17 +91,20 @@ class BIP155AddressField(BytesField):
     def any2i(self, pkt: Any, x: Any) -> Any:
         if not isinstance(x, str):
             return as_bytes(x)
-        network_id, address = parse_bip155(x)
+        network_id, address = parse(x)
         if pkt is not None:
             pkt.fields.setdefault("network_id", network_id)
         return address
 
     def i2h(self, pkt: Any, x: Any) -> Any:
-        return bip155_text(pkt.getfieldval("network_id"), x) if isinstance(x, bytes) and pkt is not None else x
+        network_id = pkt.getfieldval("network_id") if pkt is not None else None
+        if isinstance(x, bytes) and BIP155_ADDRESS_SIZES.get(network_id) == len(x):
+            return format_bip155(network_id, x)
+        return x
 
     def i2repr(self, pkt: Any, x: Any) -> str:
         x = self.i2h(pkt, x)
-        return x if isinstance(x, str) else repr(x)
+        return x if isinstance(x, str) else x.hex() if isinstance(x, bytes) else repr(x)
 
 
 class BTCNetAddrV2(BTCPacket):
@@ -118,11 +131,6 @@ class BTCKeyValue(BTCPacket):
         CompactSizeField("value_length", None, length_of="value"),
         TextField("value", b""),
     ]
-
-
-def endpoint(ip: str, port: int) -> str:
-    """`1.2.3.4:8333`, `[::1]:8333`, `name.onion:8333`."""
-    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
 
 
 def listed(count: int, one: str, many: str, first: list[str]) -> str:
