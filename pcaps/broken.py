@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Break the clean recording in known ways and write down what can still be read: the files broken-*.pcap[.gz].
 
-    python pcaps/broken.py
+    python pcaps/broken.py [FOLDER]
 
 Two connections of bcoin-regtest.pcapng are sent again as small segments (`traffic`), then each maker below spoils
 them. What is expected of a reader follows from which bytes of each direction are left, not from any reader: a message
@@ -12,6 +12,7 @@ the same files and the same index.toml.
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -249,12 +250,12 @@ def add_garbage(message: Message, chance: random.Random) -> tuple[bytes, bytes]:
     return chance.choice((noise, MAGIC[:2], MAGIC[:3], absurd, impossible, noise + MAGIC[:1])), message.raw
 
 
-def make_all() -> dict[str, dict[str, Any]]:
-    """Write every file; their entries for index.toml by file name."""
+def make_all(folder: Path) -> dict[str, dict[str, Any]]:
+    """Write every file into `folder`; their entries for index.toml by file name."""
     entries: dict[str, dict[str, Any]] = {}
 
     def save(name: str, out: Traffic, cut_bytes: int = 0) -> None:
-        path = HERE / name
+        path = folder / name
         plain.write(path, [Frame(item.time_ns, plain.build(item.segment)) for item in out.sent])
         if cut_bytes:
             path.write_bytes(path.read_bytes()[:-cut_bytes])
@@ -299,4 +300,5 @@ def make_all() -> dict[str, dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    index.update(make_all())
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE
+    index.update(target, make_all(target))

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -20,27 +22,29 @@ else:
     import tomli as tomllib
 
 HERE = Path(__file__).parent
-INDEX = HERE / "index.toml"
-CLEAN = {"bcoin-regtest.pcapng": "pcaps/record.py", "core-v1-regtest.pcapng": "bitcoind 28.1"}
-HEADER = "# What a reader must find in each file; README.md says what the keys mean. Written by index.py, broken.py.\n"
+CLEAN = {"bcoin-regtest.pcapng": "pcaps/record.py", "core-v1-regtest.pcapng": "pcaps/record_core.py"}
+LOG = "core-message-capture"
+BLOCKS = "core-blocks"
+HEADER = "# What a reader must find in each file; README.md says what the keys mean. Made by index.py and broken.py.\n"
 
 
-def load() -> dict[str, dict[str, Any]]:
+def load(folder: Path) -> dict[str, dict[str, Any]]:
     """The entries by file name."""
-    return tomllib.loads(INDEX.read_text(encoding="utf-8")) if INDEX.exists() else {}
+    path = folder / "index.toml"
+    return tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
-def update(entries: dict[str, dict[str, Any]]) -> None:
+def update(folder: Path, entries: dict[str, dict[str, Any]]) -> None:
     """Put entries in or replace them; the others stay."""
     parts = [HEADER]
-    for name, entry in sorted((load() | entries).items()):
+    for name, entry in sorted((load(folder) | entries).items()):
         tables = {key: value for key, value in entry.items() if isinstance(value, dict)}
         parts.append(f'\n["{name}"]\n')
         parts += [f"{key} = {json.dumps(value)}\n" for key, value in entry.items() if key not in tables]
         for key, table in tables.items():
             pairs = ", ".join(f"{inner} = {json.dumps(value)}" for inner, value in table.items())
             parts.append(f"{key} = {{ {pairs} }}\n")
-    INDEX.write_text("".join(parts), encoding="utf-8")
+    (folder / "index.toml").write_text("".join(parts), encoding="utf-8")
 
 
 def entry(path: Path, made_by: str, frames: int, connections: int) -> dict[str, Any]:
@@ -58,5 +62,50 @@ def clean_entry(path: Path, made_by: str) -> dict[str, Any]:
     return entry(path, made_by, len(segments), len(streams) // 2) | whole | plain.totals(found)
 
 
+def log_entry(folder: Path, made_by: str) -> dict[str, Any]:
+    """The entry of a message capture: files of (microseconds since 1970, message type, length, payload)."""
+    types: Counter[str] = Counter()
+    payload_bytes = 0
+    lines = []
+    files = sorted(folder.glob("*/msgs_*.dat"))
+    for path in files:
+        data = path.read_bytes()
+        position = 0
+        while position < len(data):
+            _, name, size = struct.unpack_from("<q12sI", data, position)
+            msgtype = name.rstrip(b"\0").decode("ascii")
+            payload = data[position + 24 : position + 24 + size]
+            types[msgtype] += 1
+            payload_bytes += size
+            lines.append(f"{path.parent.name} {path.stem} {msgtype} {hashlib.sha256(payload).hexdigest()}")
+            position += 24 + size
+    return {
+        "made_by": made_by,
+        "connections": len({path.parent for path in files}),
+        "messages": len(lines),
+        "payload_bytes": payload_bytes,
+        "digest": plain.digest(lines),
+        "types": dict(sorted(types.items())),
+    }
+
+
+def blocks_entry(folder: Path, made_by: str) -> dict[str, Any]:
+    """The entry of a block file: (magic, length, block) one after the other, hidden by an 8-byte key over the file."""
+    key = (folder / "xor.dat").read_bytes()
+    hidden = (folder / "blk00000.dat").read_bytes()
+    data = bytes(byte ^ key[at % len(key)] for at, byte in enumerate(hidden))
+    lines = []
+    position = 0
+    while data[position : position + 4] == plain.MAGIC:
+        end = position + 8 + int.from_bytes(data[position + 4 : position + 8], "little")
+        lines.append(hashlib.sha256(data[position + 8 : end]).hexdigest())
+        position = end
+    size = position - 8 * len(lines)
+    return {"made_by": made_by, "blocks": len(lines), "block_bytes": size, "digest": plain.digest(lines)}
+
+
 if __name__ == "__main__":
-    update({name: clean_entry(HERE / name, made_by) for name, made_by in CLEAN.items()})
+    counted = {name: clean_entry(HERE / name, made_by) for name, made_by in CLEAN.items()}
+    counted[LOG] = log_entry(HERE / LOG, "pcaps/record_core.py")
+    counted[BLOCKS] = blocks_entry(HERE / BLOCKS, "pcaps/record_core.py")
+    update(HERE, counted)

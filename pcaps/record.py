@@ -35,12 +35,11 @@ WITNESS = 1 << 30
 class Recorder:
     """dumpcap on the loopback interface for the length of a ``with`` block."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, capture_filter: str = f"tcp port {PORT}") -> None:
+        self.command = ["dumpcap", "-q", "-i", "lo", "-f", capture_filter, "-w", str(path)]
 
     def __enter__(self) -> None:
-        command = ["dumpcap", "-q", "-i", "lo", "-f", f"tcp port {PORT}", "-w", str(self.path)]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(self.command, stderr=subprocess.PIPE, text=True)
         assert self.process.stderr is not None
         said = ""
         for line in self.process.stderr:
@@ -59,12 +58,12 @@ class Recorder:
 class PlainClient:
     """A peer that says exactly what it is told to: for what bcoin answers but never sends itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, protocol: int = 70015) -> None:
         self.socket = socket.create_connection(("127.0.0.1", PORT), timeout=10)
         self.seen: list[str] = []
         address = struct.pack("<Q16sH", 0, bytes(10) + b"\xff\xff\x7f\x00\x00\x01", PORT)
         agent = b"/plain-client:1.0/"
-        version = struct.pack("<iQq", 70015, 0, int(time.time())) + 2 * address + os.urandom(8)
+        version = struct.pack("<iQq", protocol, 0, int(time.time())) + 2 * address + os.urandom(8)
         self.send("version", version + bytes([len(agent)]) + agent + struct.pack("<i?", 0, True))
         self.receive("verack")
         self.send("verack")
@@ -84,7 +83,7 @@ class PlainClient:
                 return payload
 
     def ask(self, msgtype: str, payload: bytes = b"") -> None:
-        """Send, then a ping; whatever bcoin answers has come when the pong is here."""
+        """Send, then a ping; whatever the node answers has come when the pong is here."""
         self.send(msgtype, payload)
         nonce = os.urandom(8)
         self.send("ping", nonce)
@@ -99,7 +98,7 @@ class PlainClient:
         while len(data) < size:
             piece = self.socket.recv(size - len(data))
             if not piece:
-                raise SystemExit(f"bcoin closed the connection after {self.seen}")
+                raise SystemExit(f"the node closed the connection after {self.seen}")
             data += piece
         return bytes(data)
 
