@@ -63,6 +63,7 @@ def check_witness_commitment(
     """Whether the coinbase commits to these wtxids; None when it commits to nothing (then no witness is allowed).
 
     `output_scripts` and `coinbase_witness` (its one stack, which must be a single item of 32 bytes) are the coinbase's.
+    A block that was sent without its witness data cannot be checked: it gives False.
     """
     commitment = find_witness_commitment(output_scripts)
     if commitment is None:
