@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The record format: one message or event as plain values, the same for captures, live traffic and message logs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from ..layers.plan import BROKEN
+from ..layers.registry import lookup
+from ..messages.enrich import enrich
+from ..networks import Network
+from .message import Message, StreamEvent
+
+
+def format_time(time_ns: int) -> str:
+    """ISO 8601 in UTC with nanoseconds: `2026-11-21T01:16:02.123456789Z`.
+
+    :param time_ns: nanoseconds since 1970-01-01 UTC
+    """
+    seconds, rest = divmod(time_ns, 1_000_000_000)
+    try:
+        day = datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds}.{rest:09d}"
+    return f"{day}.{rest:09d}Z"
+
+
+def fields_of(msgtype: str, payload: bytes) -> dict[str, Any] | None:
+    """The record of a payload; of a malformed one what could be read, None for an unknown message."""
+    cls = lookup(msgtype)
+    if cls is None:
+        return None
+    try:
+        return cls.plan.record(payload, 0, len(payload))[0]
+    except BROKEN:
+        return cls.plan.failure(payload, 0, len(payload))[1]
+
+
+def message_record(message: Message, fields: bool = True, derived: bool = False, payload: bool = False) -> dict[str, Any]:
+    """One message in the record format.
+
+    :param fields: with what the payload says
+    :param derived: with everything that follows from it, not only the ids of the message itself
+    :param payload: with the bytes, as hex
+    """
+    record: dict[str, Any] = {"time": format_time(message.time_ns)}
+    if message.frames:
+        record["frame"] = message.frames[1]
+    record.update(connection=message.connection, source=message.source, destination=message.destination,
+                  network=name_of(message.network), transport=message.transport, msgtype=message.msgtype,
+                  size=len(message.payload), checksum=message.checksum, findings=message.findings)
+    if fields:
+        decoded = fields_of(message.msgtype, message.payload)
+        if decoded is not None:
+            record["fields"] = decoded
+        ids = derived_of(message, decoded, derived)
+        if ids:
+            record["derived"] = ids
+    if payload or (fields and record.get("fields") is None):
+        record["payload"] = message.payload.hex()
+    return record
+
+
+def derived_of(message: Message, decoded: Mapping[str, Any] | None, everything: bool) -> dict[str, Any]:
+    """What is not on the wire but follows from it; nothing where the payload cannot be read to its end."""
+    cls = lookup(message.msgtype)
+    if cls is None or decoded is None or "malformed" in message.findings:
+        return {}
+    ids = cls.derive(message.payload)
+    return {**ids, **enrich(cls, message.payload, decoded, message.network)} if everything else ids
+
+
+def event_record(event: StreamEvent) -> dict[str, Any]:
+    """Something of a stream that is no message, in the record format: `event` instead of `msgtype`."""
+    record: dict[str, Any] = {"time": format_time(event.time_ns)}
+    for name in ("connection", "source", "destination"):
+        if getattr(event, name) is not None:
+            record[name] = getattr(event, name)
+    return {**record, "event": event.event, "bytes": event.bytes, "reason": event.reason}
+
+
+def name_of(network: Network | None) -> str | None:
+    return network.name if network else None

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    from ..capture.select import Selection
+    from ..networks import Network
+
+Command = Callable[..., Any]
+
+
+class MessageName(click.ParamType):
+    """Names of messages, separated by commas."""
+
+    name = "msgtype"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        names = [name for name in value.split(",") if name]
+        if not names:
+            self.fail("no message name", param, ctx)
+        return names
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from ..layers.registry import messages
+        from ..messages import findings as _  # registers all messages
+        before, _, last = incomplete.rpartition(",")
+        start = f"{before}," if before else ""
+        return [CompletionItem(start + cls.msgtype) for cls in messages() if cls.msgtype.startswith(last)]
+
+
+class NetworkName(click.ParamType):
+    """The name of a network, or the challenge of a custom signet as `signet:HEX`."""
+
+    name = "network"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Network:
+        from .. import networks
+        try:
+            if value.startswith("signet:"):
+                return networks.signet(bytes.fromhex(value.removeprefix("signet:")))
+            return networks.by_name(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from ..networks import all_networks
+        return [CompletionItem(network.name) for network in all_networks() if network.name.startswith(incomplete)]
+
+
+class Moment(click.ParamType):
+    """A time: ISO 8601 (UTC unless it says otherwise) or seconds since 1970; nanoseconds since 1970 inside."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            seconds, _, rest = value.partition(".")
+            if seconds.isdigit() and (not rest or rest.isdigit()):
+                return int(seconds) * 10**9 + int(rest[:9].ljust(9, "0") or 0)
+            moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
+        except ValueError:
+            self.fail(f"{value!r} is no time; write 2026-11-21T01:16:02 or seconds since 1970", param, ctx)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=timezone.utc)
+        return int(moment.timestamp()) * 10**9 + moment.microsecond * 1000
+
+
+class HashHex(click.ParamType):
+    """A hash as users know it: 64 hex digits; 32 wire bytes inside."""
+
+    name = "hash"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
+        from ..wire.hashes import hex_hash
+        try:
+            return value if isinstance(value, bytes) else hex_hash(value)
+        except ValueError:
+            self.fail(f"{value!r} is not 64 hex digits", param, ctx)
+
+
+def stacked(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator."""
+    def apply(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+    return apply
+
+
+network = click.option("--network", type=NetworkName(), metavar="NAME",
+                       help="Read as this network (mainnet, testnet4, signet:CHALLENGE ...); default: by magic, then port.")
+
+filters = stacked(
+    click.option("--msgtype", "msgtypes", type=MessageName(), multiple=True, metavar="NAME[,NAME]",
+                 help="Only these messages."),
+    click.option("--peer", "peers", multiple=True, metavar="HOST[:PORT]", help="Only connections with this end."),
+    click.option("--connection", "connections", type=int, multiple=True, metavar="N", help="Only this connection."),
+    network,
+    click.option("--since", type=Moment(), metavar="TIME", help="From this time on (UTC unless it says otherwise)."),
+    click.option("--until", type=Moment(), metavar="TIME", help="Before this time."),
+    click.option("--txid", "transactions", type=HashHex(), multiple=True, metavar="HASH",
+                 help="Follow a transaction (txid or wtxid) through all messages."),
+    click.option("--block", "blocks", type=HashHex(), multiple=True, metavar="HASH",
+                 help="Follow a block through all messages."),
+)
+
+output = stacked(
+    click.option("-T", "form", type=click.Choice(["text", "jsonl", "json"]), default="text", show_default=True,
+                 help="How to print."),
+    click.option("-V", "tree", is_flag=True, help="Print every field, as a tree."),
+    click.option("-x", "hexdump", is_flag=True, help="Print the bytes, too."),
+    click.option("-q", "quiet", is_flag=True, help="Print the closing counts only."),
+    click.option("-c", "limit", type=click.IntRange(min=1), metavar="N", help="Stop after N messages."),
+    click.option("-w", "write", type=click.Path(dir_okay=False, allow_dash=True), metavar="FILE",
+                 help="Write what was selected as a capture (pcapng, or pcap by name)."),
+    click.option("--no-fields", is_flag=True, help="JSON: leave out what the payloads say."),
+    click.option("--derived", is_flag=True, help="JSON: with all that follows: nested ids, addresses, scripts."),
+    click.option("--payload", is_flag=True, help="JSON: with the payload's bytes."),
+    click.option("--strict", is_flag=True, help="Check everything, and exit with 3 when errors were found."),
+)
+
+
+def selection(options: dict[str, Any]) -> Selection:
+    """The filter that the options of `filters` describe; takes them out of `options`."""
+    from ..capture.select import Selection
+    return Selection(
+        msgtypes=frozenset(name for names in options.pop("msgtypes") for name in names),
+        peers=frozenset(options.pop("peers")),
+        connections=frozenset(options.pop("connections")),
+        since=options.pop("since"),
+        until=options.pop("until"),
+        transactions=set(options.pop("transactions")),
+        blocks=frozenset(options.pop("blocks")),
+    )

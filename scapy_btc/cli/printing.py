@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How messages and events are printed: lines, trees, hex, JSON."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+from ..capture.message import Message, StreamEvent
+from ..capture.records import event_record, format_time, message_record
+from ..layers.registry import lookup, summary_line
+from ..messages.findings import Severity, severity
+
+BULK = "block"
+"""The one message whose content a listing does not check, because that takes longer than reading it."""
+
+_COLOURS = {Severity.NOTE: "2", Severity.WARNING: "33", Severity.ERROR: "31"}
+
+
+class Printer:
+    """Writes messages and events in one form.
+
+    :param form: "text", "jsonl" or "json"
+    :param tree: with every field
+    :param hexdump: with the payload's bytes
+    :param thorough: findings of everything, also of the transactions in blocks
+    :param colour: with terminal colours
+    """
+
+    def __init__(self, out: TextIO, form: str = "text", tree: bool = False, hexdump: bool = False,
+                 fields: bool = True, derived: bool = False, payload: bool = False, thorough: bool = False,
+                 colour: bool = False) -> None:
+        self.out, self.form, self.tree, self.hexdump = out, form, tree, hexdump
+        self.fields, self.derived, self.payload = fields, derived, payload
+        self.thorough, self.colour = thorough or tree or form != "text", colour
+        self._first = True
+
+    def findings(self, message: Message) -> list[str]:
+        """The findings that are shown of a message."""
+        if message.msgtype == BULK and not self.thorough:
+            return message.frame_findings
+        return message.findings
+
+    def message(self, message: Message) -> None:
+        if self.form != "text":
+            self._json(message_record(message, self.fields, self.derived, self.payload))
+            return
+        lines = [self.line(message)]
+        if self.tree:
+            lines.append(str(message.packet.show(dump=True)).rstrip("\n"))
+        if self.hexdump:
+            lines.extend(hex_lines(message.frame_bytes))
+        self.out.write("\n".join(lines) + "\n")
+
+    def line(self, message: Message) -> str:
+        cls = lookup(message.msgtype)
+        text = summary_line(cls, message.payload) if cls else f"{message.msgtype or '(no name)'} (unknown)"
+        found = self.findings(message)
+        return f"{self.where(message)} {text} ({len(message.payload)} bytes){self.marks(found)}"
+
+    def where(self, item: Any) -> str:
+        moment = format_time(item.time_ns)[:26].replace("T", " ")
+        return f"{moment} {item.source} > {item.destination}" if item.source else moment
+
+    def marks(self, codes: list[str]) -> str:
+        if not codes:
+            return ""
+        text = f" [{', '.join(codes)}]"
+        return f"\x1b[{_COLOURS[max(map(severity, codes))]}m{text}\x1b[0m" if self.colour else text
+
+    def event(self, event: StreamEvent) -> None:
+        if self.form != "text":
+            self._json(event_record(event))
+            return
+        line = f"{self.where(event)} -- {event.text}"
+        self.out.write(f"\x1b[33m{line}\x1b[0m\n" if self.colour else f"{line}\n")
+
+    def _json(self, record: dict[str, Any]) -> None:
+        import orjson
+        start = "" if self.form == "jsonl" else "[\n" if self._first else ",\n"
+        self._first = False
+        self.out.write(start + orjson.dumps(record).decode() + ("\n" if self.form == "jsonl" else ""))
+
+    def close(self) -> None:
+        """End the output; a JSON list without elements is one, too."""
+        if self.form == "json":
+            self.out.write("[]\n" if self._first else "\n]\n")
+        self.out.flush()
+
+
+def hex_lines(data: bytes) -> Iterator[str]:
+    """Lines of 16 bytes: offset, hex, printable characters."""
+    for p in range(0, len(data), 16):
+        row = data[p:p + 16]
+        text = "".join(chr(b) if 32 <= b < 127 else "." for b in row)
+        yield f"  {p:06x}  {row.hex(' '):47}  {text}"
+
+
+def use_colour(stream: TextIO = sys.stdout) -> bool:
+    """Whether a stream is a terminal whose user does not refuse colours (`NO_COLOR`)."""
+    import os
+    return stream.isatty() and not os.environ.get("NO_COLOR")

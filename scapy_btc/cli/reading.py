@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Reading sources one after the other, and showing what they hold: what `read` and `sniff` have in common."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import click
+
+from ..capture.message import Message
+from ..capture.reader import Reader, read
+from ..capture.select import Selection
+from ..capture.writers import open_writer
+from ..errors import CaptureError
+from ..messages.findings import Severity, severity
+from .options import selection
+from .printing import Printer, use_colour
+
+USAGE, ERRORS_FOUND = 2, 3
+
+
+class Show:
+    """Prints, writes and counts what was selected of any number of sources.
+
+    :param chosen: the options of `options.output`
+    """
+
+    def __init__(self, chosen: dict[str, Any], wanted: Selection, stack: ExitStack) -> None:
+        self.wanted = wanted
+        self.limit, self.quiet, self.strict = chosen["limit"], chosen["quiet"], chosen["strict"]
+        out = sys.stderr if chosen["write"] == "-" else sys.stdout
+        self.printer = Printer(
+            out, chosen["form"], chosen["tree"], chosen["hexdump"], not chosen["no_fields"], chosen["derived"],
+            chosen["payload"], thorough=self.strict, colour=use_colour(out))
+        self.writer = stack.enter_context(open_writer(chosen["write"])) if chosen["write"] else None
+        self.messages = 0
+        self.bytes = 0
+        self.findings: Counter[str] = Counter()
+        self.events: Counter[str] = Counter()
+
+    def take(self, reader: Reader) -> None:
+        """Show what a reader gives, until it ends or enough was shown; raises what it raises."""
+        quiet, printer, wanted = self.quiet, self.printer, self.wanted
+        for item in reader:
+            if not isinstance(item, Message):
+                self.events[item.event] += 1
+                if not quiet and self.passes(item):
+                    printer.event(item)
+                continue
+            if not wanted(item):
+                continue
+            self.messages += 1
+            self.bytes += len(item.payload)
+            found = printer.findings(item)
+            if found:
+                self.findings.update(found)
+            if not quiet:
+                printer.message(item)
+            if self.writer:
+                self.writer.write(item)
+            if self.limit and self.messages >= self.limit:
+                return
+
+    def passes(self, event: Any) -> bool:
+        """Whether an event belongs to what was selected; content filters say nothing of it."""
+        wanted = self.wanted
+        return not (wanted.msgtypes or wanted.transactions or wanted.blocks) and (
+            not wanted.connections or event.connection in wanted.connections) and (
+            not wanted.peers or wanted.is_peer(event.source or "") or wanted.is_peer(event.destination or ""))
+
+    @property
+    def full(self) -> bool:
+        return bool(self.limit and self.messages >= self.limit)
+
+    def closing(self) -> str:
+        """One line: how much, and what was wrong."""
+        parts = [f"{self.messages:,} message{'' if self.messages == 1 else 's'}, {self.bytes:,} payload bytes"]
+        parts += [f"{name} {count:,}" for name, count in self.events.items()]
+        parts += [f"{code} {count:,}" for code, count in self.findings.most_common()]
+        return "; ".join(parts)
+
+    def close(self, failed: bool) -> int:
+        """End the output, and give the exit status."""
+        if self.quiet and self.printer.form == "text":
+            click.echo(self.closing())
+        else:
+            self.printer.close()
+            click.echo(self.closing(), err=True)
+        if failed:
+            return 1
+        bad = any(severity(code) == Severity.ERROR for code in self.findings)
+        return ERRORS_FOUND if self.strict and bad else 0
+
+
+def read_files(files: tuple[str, ...], chosen: dict[str, Any]) -> int:
+    """Show the messages of files; the exit status."""
+    wanted = selection(chosen)
+    network, follow = chosen.pop("network"), chosen.pop("follow")
+    failed = False
+    with ExitStack() as stack:
+        show = Show(chosen, wanted, stack)
+        try:
+            for name in files:
+                if show.full:
+                    break
+                try:
+                    with progress(name) as report, read(name, events=True, network=network, follow=follow) as reader:
+                        show.take(report(reader))
+                except (CaptureError, OSError) as error:
+                    failed = True
+                    sys.stdout.flush()
+                    click.echo(f"scapy-btc: {reason_of(name, error)}", err=True)
+        except KeyboardInterrupt:
+            show.close(failed)
+            raise
+        return show.close(failed)
+
+
+def reason_of(name: str, error: Exception) -> str:
+    """One line that says which file, and why."""
+    text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+    return text if name in text else f"{name}: {text}"
+
+
+@contextmanager
+def progress(name: str) -> Iterator[Callable[[Any], Any]]:
+    """A bar on standard error while a file of known size is read, where that is a terminal and output goes elsewhere."""
+    if name == "-" or not sys.stderr.isatty() or sys.stdout.isatty() or not os.path.isfile(name):
+        yield lambda reader: reader
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    with Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn(),
+                  console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(os.path.basename(name), total=os.path.getsize(name))
+
+        def report(reader: Any) -> Iterator[Any]:
+            for number, item in enumerate(reader):
+                if not number % 512:
+                    bars.update(task, completed=reader.position)
+                yield item
+
+        yield report

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`scapy-btc shell`: Scapy's shell with everything loaded."""
+
+from __future__ import annotations
+
+import click
+
+BANNER = """\
+Bitcoin's messages are loaded: {count} of them. Three things to try:
+
+    >>> p = BTC(magic="regtest") / BTCInv(inventory=[BTCInvVector(type="MSG_TX", hash="ab" * 32)])
+    >>> p.show2()                                  # lengths and checksum computed
+    >>> fuzz(BTC() / BTCVersion()).show()          # random where you set nothing
+    >>> for m in read("capture.pcapng"): print(m.packet.summary())
+"""
+
+
+@click.command(short_help="Open Scapy's shell with every message loaded.")
+@click.argument("file", required=False, type=click.Path(exists=True))
+def shell(file: str | None) -> None:
+    """Open Scapy's interactive shell with all Bitcoin layers loaded.
+
+    With a capture FILE its messages are there as the list `messages`.
+    """
+    from scapy.main import interact
+
+    import scapy_btc.all as everything
+
+    from ..capture.reader import read
+    from ..layers.registry import messages
+    names = {name: getattr(everything, name) for name in everything.__all__}
+    if file:
+        names["messages"] = list(read(file))
+    interact(mydict=names, mybanner=BANNER.format(count=len(list(messages()))), argv=["scapy-btc"])

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Statistics of captures as tables."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ..analysis.statistics import Connection, Statistics
+from ..capture.message import Message
+from ..capture.reader import read
+from ..errors import CaptureError
+from ..messages.findings import FINDINGS, Severity, severity
+from .options import selection
+from .reading import ERRORS_FOUND, progress, reason_of
+
+SHOWN = 50
+"""Connections that the table shows before it says how many more there are."""
+
+
+def count_files(files: tuple[str, ...], form: str, strict: bool, chosen: dict[str, Any]) -> int:
+    """Count the messages of files and print what was found; the exit status."""
+    wanted = selection(chosen)
+    statistics, failed = Statistics(), False
+    for name in files:
+        try:
+            with progress(name) as report, read(name, events=True, network=chosen["network"]) as reader:
+                for item in report(reader):
+                    if not isinstance(item, Message):
+                        statistics.add_event(item)
+                    elif wanted(item):
+                        statistics.add(item)
+        except (CaptureError, OSError) as error:
+            failed = True
+            click.echo(f"scapy-btc: {reason_of(name, error)}", err=True)
+    if form == "json":
+        import orjson
+        click.echo(orjson.dumps(statistics.as_record(), option=orjson.OPT_INDENT_2).decode())
+    else:
+        show(statistics)
+    bad = any(severity(code) == Severity.ERROR for code in statistics.findings)
+    return 1 if failed else ERRORS_FOUND if strict and bad else 0
+
+
+def show(statistics: Statistics) -> None:
+    """Print tables; in a pipe as wide as they need be."""
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    console.print(types_table(statistics))
+    console.print(connections_table(statistics))
+    if handshakes := handshakes_table(statistics):
+        console.print(handshakes)
+    if statistics.findings or statistics.events:
+        console.print(findings_table(statistics))
+    else:
+        console.print("Nothing was found wrong.")
+
+
+def grid(title: str, *columns: str) -> Table:
+    """A plain table; columns named with a leading `#` hold numbers."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column.lstrip("#"), justify="right" if column.startswith("#") else "left", overflow="fold")
+    return table
+
+
+def types_table(statistics: Statistics) -> Table:
+    table = grid("Messages", "message", "#messages", "#bytes", "#share")
+    for name, tally in sorted(statistics.by_type.items(), key=lambda item: -item[1].bytes):
+        share = tally.bytes / statistics.total.bytes if statistics.total.bytes else 0
+        table.add_row(name or "(no name)", f"{tally.messages:,}", f"{tally.bytes:,}", f"{share:.1%}")
+    table.add_row("total", f"{statistics.total.messages:,}", f"{statistics.total.bytes:,}", "", style="bold")
+    return table
+
+
+def connections_table(statistics: Statistics) -> Table:
+    table = grid(f"\nConnections ({len(statistics.connections):,})", "#number", "first sender", "other end", "network",
+                 "transport", "#sent", "#received", "#seconds")
+    for connection in list(statistics.connections.values())[:SHOWN]:
+        table.add_row(str(connection.number), *connection.ends, connection.network or "unknown",
+                      connection.transport, *directions(connection), seconds(connection))
+    if len(statistics.connections) > SHOWN:
+        table.add_row("", f"... {len(statistics.connections) - SHOWN:,} more")
+    return table
+
+
+def directions(connection: Connection) -> list[str]:
+    """Messages and bytes from the first sender, and from the other end."""
+    tallies = [connection.sent.get(end) for end in connection.ends]
+    return [f"{t.messages:,} ({t.bytes:,} B)" if t else "0" for t in tallies]
+
+
+def seconds(connection: Connection) -> str:
+    first = min(t.first_ns for t in connection.sent.values() if t.first_ns is not None)
+    return f"{(max(t.last_ns for t in connection.sent.values()) - first) / 1e9:,.1f}"
+
+
+def handshakes_table(statistics: Statistics) -> Table | None:
+    table = grid("\nHandshakes", "#connection", "node", "#version", "user agent", "#height", "services")
+    for connection in list(statistics.connections.values())[:SHOWN]:
+        for end, said in connection.versions.items():
+            table.add_row(str(connection.number), end, str(said["version"]), said["user_agent"] or "",
+                          str(said["start_height"]), "|".join(said["services"]))
+    return table if table.row_count else None
+
+
+def findings_table(statistics: Statistics) -> Table:
+    table = grid("\nFindings", "what", "#count", "meaning")
+    for code, count in statistics.findings.most_common():
+        table.add_row(code, f"{count:,}", FINDINGS[code].meaning if code in FINDINGS else "")
+    for code, count in statistics.events.most_common():
+        meaning = FINDINGS[code].meaning if code in FINDINGS else ""
+        lost = f" ({statistics.lost_bytes:,} bytes)" if code == "gap" else ""
+        table.add_row(code, f"{count:,}", meaning + lost)
+    return table

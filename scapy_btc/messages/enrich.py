@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What follows from a message without standing in it: ids of nested transactions, addresses, scripts as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..chain.proof_of_work import difficulty
+from ..chain.script import address, disassemble, script_type
+from ..chain.short_ids import absolute_indexes
+from ..layers.registry import BTCMessage
+from ..networks import MAINNET, Network
+from ..wire.hashes import hash_hex, sha256d
+from .following import transactions_in
+from .transactions import BTCTx, txid_of
+
+
+def enrich(cls: type[BTCMessage], payload: bytes, record: Mapping[str, Any], network: Network | None) -> dict[str, Any]:
+    """Derived values of a whole, well-formed payload.
+
+    :param record: its record
+    :param network: whose addresses to print; None means mainnet's
+    """
+    found: dict[str, Any] = {}
+    header = record.get("header")
+    if header:
+        found["difficulty"] = difficulty(header["bits"])
+    if cls.msgtype == "headers":
+        entries = range(len(payload) - 81 * record["headers_count"], len(payload), 81)
+        found["block_hashes"] = [hash_hex(sha256d(payload[p:p + 80])) for p in entries]
+    if cls.msgtype in ("getblocktxn", "getsegdata"):
+        found["absolute_indexes"] = absolute_indexes(record["indexes"])
+    if cls.msgtype == "cmpctblock":
+        found["absolute_indexes"] = absolute_indexes([entry["index"] for entry in record["prefilled"]])
+    places = list(transactions_in(cls.msgtype, payload))
+    if cls is BTCTx:
+        found.update(_spoken(record, network))
+    elif places:
+        found["transactions"] = [_transaction(payload, p, e, network) for p, e in places]
+    return found
+
+
+def _transaction(payload: bytes, p: int, e: int, network: Network | None) -> dict[str, Any]:
+    record = BTCTx.plan.record(payload, p, e)[0]
+    return {"txid": hash_hex(txid_of(payload, p, e)), "wtxid": hash_hex(sha256d(payload[p:e])),
+            **_spoken(record, network)}
+
+
+def _spoken(record: Mapping[str, Any], network: Network | None) -> dict[str, Any]:
+    """Inputs and outputs as people speak of them."""
+    return {
+        "inputs": [{"script_text": disassemble(bytes.fromhex(i["script"]))} for i in record["inputs"]],
+        "outputs": [_output(bytes.fromhex(o["script"]), network or MAINNET) for o in record["outputs"]],
+    }
+
+
+def _output(script: bytes, network: Network) -> dict[str, Any]:
+    spoken: dict[str, Any] = {"script_text": disassemble(script), "script_type": script_type(script)}
+    if paid := address(script, network):
+        spoken["address"] = paid
+    return spoken

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a careful reader of a message would want to be told: stable codes, and the checks that find them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import NamedTuple
+
+from ..chain.merkle import check_witness_commitment, merkle_root
+from ..chain.partial_merkle import extract
+from ..chain.proof_of_work import check_header
+from ..errors import FormatError
+from ..layers.plan import BROKEN, Notes
+from ..layers.registry import BTCMessage, lookup
+from ..networks import Network
+from ..protocol import MAX_MONEY
+from ..wire.hashes import hex_hash, sha256d
+from .blocks import BTCBlock, BTCBlockTxn, BTCCmpctBlock, BTCMerkleBlock
+from .following import transactions_in
+from .inventory import BTCHeaders
+from .transactions import BTCTx, txid_of
+
+
+class Severity(IntEnum):
+    """How much a finding matters."""
+
+    NOTE = 0
+    WARNING = 1
+    ERROR = 2
+
+
+class Finding(NamedTuple):
+    """What a code means."""
+
+    severity: Severity
+    meaning: str
+
+
+_N, _W, _E = Severity.NOTE, Severity.WARNING, Severity.ERROR
+
+FINDINGS: dict[str, Finding] = {
+    # the stream
+    "resynchronised": Finding(_N, "the first message found again after bytes that were lost or belonged to none"),
+    "gap": Finding(_W, "bytes of the connection are not in the capture"),
+    "skipped": Finding(_W, "bytes that belong to no message"),
+    "truncated": Finding(_W, "a message of which bytes are missing"),
+    "overlap-differs": Finding(_E, "the same bytes of a connection were sent twice with different content"),
+    # the envelope
+    "bad-checksum": Finding(_E, "the checksum is not that of the payload; nodes drop the message"),
+    "no-checksum": Finding(_N, "a 20-byte header without checksum, as before February 2012"),
+    "bad-msgtype": Finding(_W, "the message name is not printable ASCII followed by zeros"),
+    "over-size": Finding(_E, "a payload above 4,000,000 bytes; Bitcoin Core closes the connection"),
+    "unknown-message": Finding(_N, "a message name that nobody registered"),
+    "wrong-network": Finding(_W, "the magic is not that of the network that was named"),
+    # the encoding
+    "malformed": Finding(_E, "the payload ends before its last field, or breaks its format"),
+    "trailing-bytes": Finding(_W, "bytes after the last field; Bitcoin Core ignores them"),
+    "non-minimal-size": Finding(_E, "a CompactSize in a longer form than needed; nodes drop the message"),
+    "over-limit": Finding(_E, "a list or string over the limit of the protocol; nodes drop or punish it"),
+    # what it says
+    "bad-proof-of-work": Finding(_E, "a header's hash is above its target, or its target above the network's limit"),
+    "not-continuous": Finding(_E, "a header does not follow the one before it"),
+    "bad-merkle-root": Finding(_E, "the transactions are not those of the header"),
+    "mutated-merkle-tree": Finding(_E, "a repeated transaction leaves the merkle root as it was (CVE-2012-2459)"),
+    "bad-witness-commitment": Finding(_E, "the witnesses are not those that the coinbase commits to (BIP 141)"),
+    "bad-partial-merkle-tree": Finding(_E, "the partial merkle tree proves nothing for its header (BIP 37)"),
+    "superfluous-witness": Finding(_E, "a transaction in extended form whose witnesses are all empty"),
+    "unknown-transaction-data": Finding(_E, "a flag of a transaction that Bitcoin does not know"),
+    "bad-amount": Finding(_E, "an output below 0 or above 21,000,000 BTC"),
+}
+"""Every code, in the order in which reports list them."""
+
+
+def severity(code: str) -> Severity:
+    """How much a finding matters; a code that a user made is a note."""
+    return FINDINGS[code].severity if code in FINDINGS else Severity.NOTE
+
+
+def examine(msgtype: str, payload: bytes, network: Network | None = None) -> list[str]:
+    """The codes of what is wrong with a payload, each once, in the order in which it was found.
+
+    :param msgtype: the message's name
+    :param payload: all of its bytes
+    :param network: whose proof-of-work limit holds; None leaves that limit unchecked
+    """
+    cls = lookup(msgtype)
+    if cls is None:
+        return ["unknown-message"]
+    notes: Notes = []
+    try:
+        end = cls.plan.end(payload, 0, len(payload), notes)
+    except BROKEN:
+        return ["malformed"]
+    codes = [code for code, _ in notes]
+    if end < len(payload):
+        codes.append("trailing-bytes")
+    codes.extend(_content(cls, payload, end, network.pow_limit if network else None))
+    return list(dict.fromkeys(codes))
+
+
+def _content(cls: type[BTCMessage], payload: bytes, end: int, pow_limit: int | None) -> Iterator[str]:
+    if cls is BTCTx:
+        yield from _transaction(payload, 0, end)
+    elif cls is BTCHeaders:
+        yield from _headers(payload, pow_limit)
+    elif cls in (BTCBlock, BTCMerkleBlock, BTCCmpctBlock):
+        if not check_header(payload[:80], pow_limit):
+            yield "bad-proof-of-work"
+        if cls is BTCBlock:
+            yield from _block(payload)
+        elif cls is BTCMerkleBlock:
+            yield from _partial_tree(payload)
+    elif cls is BTCBlockTxn:
+        for p, q in transactions_in("blocktxn", payload):
+            yield from _transaction(payload, p, q)
+
+
+def _transaction(b: bytes, p: int, e: int) -> Iterator[str]:
+    starts = BTCTx.plan.starts(b, p, e)
+    marker, flag, inputs, witness, lock_time = (starts[i] for i in (1, 2, 3, 7, 8))
+    if inputs > marker:
+        if b[flag] & ~1:
+            yield "unknown-transaction-data"
+        if b[flag] & 1 and not any(b[witness:lock_time]):
+            yield "superfluous-witness"
+    amounts = [output["value"] for output in BTCTx.plan.view(b, p, e)[0]["outputs"]]
+    if sum(amounts) > MAX_MONEY or any(not 0 <= amount <= MAX_MONEY for amount in amounts):
+        yield "bad-amount"
+
+
+def _headers(payload: bytes, pow_limit: int | None) -> Iterator[str]:
+    previous = None
+    start = BTCHeaders.plan.starts(payload, 0, len(payload))[1]
+    for p in range(start, len(payload) - 80, 81):
+        header = payload[p:p + 80]
+        if not check_header(header, pow_limit):
+            yield "bad-proof-of-work"
+        if previous is not None and header[4:36] != previous:
+            yield "not-continuous"
+        previous = sha256d(header)
+
+
+def _block(payload: bytes) -> Iterator[str]:
+    places = list(transactions_in("block", payload))
+    for p, e in places:
+        yield from _transaction(payload, p, e)
+    txids = [txid_of(payload, p, e) for p, e in places]
+    root, mutated = merkle_root(txids)
+    if root != payload[36:68]:
+        yield "bad-merkle-root"
+    elif mutated:
+        yield "mutated-merkle-tree"
+    wtxids = [sha256d(payload[p:e]) for p, e in places]
+    if places and wtxids != txids:  # a block without any witness was asked for without them
+        coinbase = BTCTx.plan.record(payload, *places[0])[0]
+        scripts = [bytes.fromhex(output["script"]) for output in coinbase["outputs"]]
+        stack = [bytes.fromhex(item) for item in coinbase["witness"][0]] if coinbase.get("witness") else []
+        if not check_witness_commitment(wtxids, scripts, stack):
+            yield "bad-witness-commitment"
+
+
+def _partial_tree(payload: bytes) -> Iterator[str]:
+    record = BTCMerkleBlock.plan.record(payload, 0, len(payload))[0]
+    try:
+        tree = extract(record["total_transactions"], [hex_hash(h) for h in record["hashes"]],
+                       bytes.fromhex(record["flags"]))
+        proven = tree.root == payload[36:68]
+    except FormatError:
+        proven = False
+    if not proven:
+        yield "bad-partial-merkle-tree"
