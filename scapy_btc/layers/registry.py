@@ -27,6 +27,8 @@ class BTCMessage(BTCPacket):
     :cvar since: the protocol version that introduced it
     :cvar status: what became of it
     :cvar answered_by: names of the messages that answer it
+    :cvar before_verack: True for what is agreed between `version` and `verack` and must not come later; None for what
+        may come at any time after `version`
     """
 
     msgtype: ClassVar[str] = ""
@@ -35,6 +37,7 @@ class BTCMessage(BTCPacket):
     since: ClassVar[int | None] = None
     status: ClassVar[str] = ACTIVE
     answered_by: ClassVar[tuple[str, ...]] = ()
+    before_verack: ClassVar[bool | None] = False
 
     @classmethod
     def register_variant(cls) -> None:

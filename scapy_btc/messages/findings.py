@@ -45,14 +45,20 @@ FINDINGS: dict[str, Finding] = {
     "gap": Finding(_W, "bytes of the connection are not in the capture"),
     "skipped": Finding(_W, "bytes that belong to no message"),
     "truncated": Finding(_W, "a message of which bytes are missing"),
-    "overlap-differs": Finding(_E, "the same bytes of a connection were sent twice with different content"),
+    "overlap-differs": Finding(_E, "bytes of a connection were sent again with different content"),
+    "encrypted": Finding(_N, "bytes of a connection that does not speak v1, on a port of Bitcoin's"),
+    "unrecognised": Finding(_N, "likewise, and the beginning of the connection was not captured"),
     # the envelope
     "bad-checksum": Finding(_E, "the checksum is not that of the payload; nodes drop the message"),
     "no-checksum": Finding(_N, "a 20-byte header without checksum, as before February 2012"),
     "bad-msgtype": Finding(_W, "the message name is not printable ASCII followed by zeros"),
     "over-size": Finding(_E, "a payload above 4,000,000 bytes; Bitcoin Core closes the connection"),
     "unknown-message": Finding(_N, "a message name that nobody registered"),
-    "wrong-network": Finding(_W, "the magic is not that of the network that was named"),
+    "unknown-network": Finding(_N, "a magic that is nobody's"),
+    # the order
+    "repeated-handshake": Finding(_W, "a second `version` or `verack` of the same side"),
+    "before-verack": Finding(_W, "sent before the sender's own `verack`; Bitcoin Core ignores it"),
+    "after-verack": Finding(_E, "must come between `version` and `verack`; Bitcoin Core disconnects"),
     # the encoding
     "malformed": Finding(_E, "the payload ends before its last field, or breaks its format"),
     "trailing-bytes": Finding(_W, "bytes after the last field; Bitcoin Core ignores them"),

@@ -80,6 +80,7 @@ class BTCWtxidRelay(BTCMessage):
 
     name = "BTC wtxidrelay"
     msgtype = "wtxidrelay"
+    before_verack = True
     bip, since = "339", 70016
 
 
@@ -88,6 +89,7 @@ class BTCSendAddrV2(BTCMessage):
 
     name = "BTC sendaddrv2"
     msgtype = "sendaddrv2"
+    before_verack = True
     bip, since = "155", 70016
 
 
@@ -96,6 +98,7 @@ class BTCSendTxRcncl(BTCMessage):
 
     name = "BTC sendtxrcncl"
     msgtype = "sendtxrcncl"
+    before_verack = True
     bip, status = "330", OPTIONAL
     fields_desc = [LEIntField("version", 1), LELongField("salt", 0)]
 
@@ -109,6 +112,7 @@ class BTCFeature(BTCMessage):
 
     name = "BTC feature"
     msgtype = "feature"
+    before_verack = True
     short_id = 37
     bip, since = "434", 70017
     fields_desc = [
@@ -128,6 +132,7 @@ class BTCSendPackages(BTCMessage):
 
     name = "BTC sendpackages"
     msgtype = "sendpackages"
+    before_verack = True
     bip, status = "331", PROPOSED
     fields_desc = [LELongField("versions", 3)]
 
@@ -141,6 +146,7 @@ class BTCDisableTx(BTCMessage):
 
     name = "BTC disabletx"
     msgtype = "disabletx"
+    before_verack = True
     bip, since, status = "338", 70017, NEVER
 
 
@@ -149,6 +155,7 @@ class BTCSendHeaders(BTCMessage):
 
     name = "BTC sendheaders"
     msgtype = "sendheaders"
+    before_verack = None
     bip, since = "130", 70012
 
 
@@ -157,6 +164,7 @@ class BTCSendCmpct(BTCMessage):
 
     name = "BTC sendcmpct"
     msgtype = "sendcmpct"
+    before_verack = None
     short_id = 20
     bip, since = "152", 70014
     fields_desc = [ByteField("announce", 0), LELongField("version", 2)]
