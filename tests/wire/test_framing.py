@@ -8,6 +8,7 @@ import struct
 import time
 import tracemalloc
 from hashlib import sha256
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -49,7 +50,7 @@ def decode(stream: bytes, cuts: list[int] | None = None, decoder: V1Decoder | No
     decoder = decoder or V1Decoder()
     places = [0, *sorted(min(cut, len(stream)) for cut in cuts or []), len(stream)]
     out: list = []
-    for begin, end in zip(places, places[1:], strict=False):
+    for begin, end in pairwise(places):
         out += decoder.feed(stream[begin:end])
     return out + decoder.close()
 

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What reading a capture gives: messages, and events for what is no message but must not be lost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from scapy_btc.networks import MAINNET, Network
+from scapy_btc.protocol import MAX_PROTOCOL_MESSAGE_LENGTH
+from scapy_btc.wire.events import Frame
+from scapy_btc.wire.hashes import checksum
+from scapy_btc.wire.header import is_well_formed
+
+
+@lru_cache(maxsize=1024)
+def msgtype_text(name: bytes) -> str:
+    """A message name as text: ASCII as it is, every other byte as `\\xNN`."""
+    return "".join(chr(byte) if 0x20 <= byte <= 0x7E else f"\\x{byte:02x}" for byte in name)
+
+
+@dataclass(slots=True)
+class Message:
+    """One message of a capture, a message log or a live interface."""
+
+    time_ns: int
+    """When the segment that completed it was captured, in nanoseconds since 1970 (UTC)."""
+    source: str
+    """"1.2.3.4:8333", "[::1]:8333"; in a message log the peer's address or "node"."""
+    destination: str
+    connection: int
+    """Number of the connection within the source, from 0; ports are reused, numbers are not."""
+    network: Network | None
+    """None: the magic is nobody's."""
+    transport: str
+    """"v1", "v2", or "log" for what a node wrote to its disk."""
+    msgtype: str
+    payload: bytes
+    checksum: str
+    """"ok" or "bad"; "none" where the wire has none (v2, logs, the header of before 2012)."""
+    frames: tuple[int, int]
+    """Numbers, from 1, of the first and the last captured frame (record, of a log) that holds bytes of it."""
+    frame: Frame
+    """The envelope as it stood on the wire. In a log magic and checksum are not on record."""
+
+    @property
+    def frame_findings(self) -> list[str]:
+        """What is wrong with the envelope, as codes."""
+        frame = self.frame
+        found = []
+        if frame.verdict == "bad":
+            found.append("bad-checksum")
+        elif frame.verdict == "none" and self.transport == "v1":
+            found.append("no-checksum")
+        if self.transport != "v2" and not is_well_formed(frame.command):
+            found.append("bad-msgtype")
+        if frame.length > MAX_PROTOCOL_MESSAGE_LENGTH:
+            found.append("over-size")
+        if frame.resynchronised:
+            found.append("resynchronised")
+        return found
+
+    @property
+    def frame_bytes(self) -> bytes:
+        """Header and payload as they stood on the wire, or as they would in v1."""
+        frame = self.frame
+        if self.transport == "v1":
+            return frame.header + self.payload
+        magic = (self.network or MAINNET).magic
+        length = len(self.payload).to_bytes(4, "little")
+        return magic + frame.command + length + checksum(self.payload) + self.payload
+
+
+@dataclass(slots=True)
+class StreamEvent:
+    """Something of a stream that is no message.
+
+    ======================= ==============================================================================
+    `event`                 `bytes`
+    ======================= ==============================================================================
+    gap                     lost: never captured, or cut off by the snapshot length
+    skipped                 captured, but in no message that could be recognised; `reason` says after what
+    truncated               captured, of a message of which others are missing
+    overlap-differs         sent again with different content; the first are the ones that count
+    encrypted               of a direction that does not speak v1, on a port of Bitcoin's
+    unrecognised            likewise, but the beginning of the connection was not captured
+    ======================= ==============================================================================
+    """
+
+    event: str
+    bytes: int
+    time_ns: int
+    connection: int | None
+    source: str | None
+    destination: str | None
+    reason: str
+    frames: tuple[int, int]
+    """Numbers of the first and the last captured frame concerned."""
+    network: Network | None = None
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        amount = f"{self.bytes:,} byte{'' if self.bytes == 1 else 's'}"
+        return f"{self.event}: {amount}, {self.reason}" if self.reason else f"{self.event}: {amount}"
