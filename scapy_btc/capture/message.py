@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 from scapy_btc.networks import MAINNET, Network
 from scapy_btc.protocol import MAX_PROTOCOL_MESSAGE_LENGTH
@@ -42,6 +43,9 @@ class Message:
     """Numbers, from 1, of the first and the last captured frame (record, of a log) that holds bytes of it."""
     frame: Frame
     """The envelope as it stood on the wire. In a log magic and checksum are not on record."""
+    order: str | None = None
+    """What is wrong with the moment at which it came, as a code; None when nothing is."""
+    _found: list[str] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def frame_findings(self) -> list[str]:
@@ -58,7 +62,29 @@ class Message:
             found.append("over-size")
         if frame.resynchronised:
             found.append("resynchronised")
+        if self.order:
+            found.append(self.order)
         return found
+
+    @property
+    def findings(self) -> list[str]:
+        """Everything that a careful reader would want to be told, as codes (`messages.findings.FINDINGS`)."""
+        if self._found is None:
+            from ..messages.findings import examine
+            self._found = self.frame_findings + examine(self.msgtype, self.payload, self.network)
+        return self._found
+
+    @property
+    def packet(self) -> Any:
+        """The Scapy packet, `BTC/...` as it would be in v1."""
+        from ..layers.envelope import BTC
+        return BTC(self.frame_bytes)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The message in the record format, as `-T jsonl` prints it."""
+        from .records import message_record
+        return message_record(self)
 
     @property
     def frame_bytes(self) -> bytes:

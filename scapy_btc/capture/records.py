@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Any
 
 from ..layers.plan import BROKEN
@@ -20,11 +21,15 @@ def format_time(time_ns: int) -> str:
     :param time_ns: nanoseconds since 1970-01-01 UTC
     """
     seconds, rest = divmod(time_ns, 1_000_000_000)
+    return f"{_second(seconds)}.{rest:09d}Z"
+
+
+@lru_cache(maxsize=16)
+def _second(seconds: int) -> str:
     try:
-        day = datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
-    except (ValueError, OverflowError, OSError):
-        return f"{seconds}.{rest:09d}"
-    return f"{day}.{rest:09d}Z"
+        return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
+    except (ValueError, OverflowError, OSError):  # no year of four digits
+        return str(seconds)
 
 
 def fields_of(msgtype: str, payload: bytes) -> dict[str, Any] | None:
