@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Measuring two ways to do the same work, in turn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison.
+
+    :ivar ours: seconds of our side
+    :ivar peer: seconds of the peer
+    :ivar wanted: the ratio that the design asks for
+    :ivar faster: True where `peer / ours` is to be at least `wanted`; False where `ours / peer` is to be at most that
+    """
+
+    work: str
+    ours: float
+    peer: float
+    wanted: float
+    faster: bool = True
+
+    @property
+    def ratio(self) -> float:
+        return self.peer / self.ours if self.faster else self.ours / self.peer
+
+    @property
+    def reached(self) -> bool:
+        return self.ratio >= self.wanted if self.faster else self.ratio <= self.wanted
+
+    def line(self) -> str:
+        bound = f"{'>=' if self.faster else '<='} {self.wanted:g}"
+        mark = "" if self.reached else "  MISSED"
+        return f"{self.work:<62} {seconds(self.ours):>10} {seconds(self.peer):>10} {self.ratio:>9.4g} {bound:>9}{mark}"
+
+
+def seconds(value: float) -> str:
+    return f"{value:.2f} s" if value >= 1 else f"{value * 1e3:.2f} ms"
+
+
+def in_turn(ours: Callable[[], Any], peer: Callable[[], Any], rounds: int = 5) -> tuple[float, float]:
+    """Medians in seconds of both sides, run alternately so that the machine's moods meet both."""
+    first: list[float] = []
+    second: list[float] = []
+    for _ in range(rounds):
+        for work, times in ((ours, first), (peer, second)):
+            start = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - start)
+    return median(first), median(second)
