@@ -161,7 +161,7 @@ class RestField(_BytesBase):
         return b"", s
 
     def emit_skip(self, w: Writer) -> None:
-        w.line("p = e")
+        w.line("if p < e: p = e")
 
     def emit_load(self, w: Writer) -> None:
         v = w.vars[self.name] = w.new()

@@ -186,13 +186,23 @@ class ListField(Field[Any, Any]):
     def do_copy(self, x: Any) -> Any:
         return list(x) if isinstance(x, list) else x
 
+    def element_size(self) -> int | None:
+        """Bytes that every element takes, where that is one number."""
+        return None
+
     def _count(self, w: Writer, size: int) -> str:
         """The number of elements, which take `size` bytes each."""
-        return w.vars[self.uses[0]] if self.uses else f"((e - p) // {size})"
+        if self.uses:
+            return w.vars[self.uses[0]]
+        w.flush()
+        return f"max(0, (e - p) // {size})"
 
     def _each(self, w: Writer) -> AbstractContextManager[None]:
         """A loop over the elements."""
-        return w.block(f"for _ in range({w.vars[self.uses[0]]}):" if self.uses else "while p < e:")
+        size = self.element_size()
+        if self.uses or size:
+            return w.block(f"for _ in range({self._count(w, size or 1)}):")
+        return w.block("while p < e:")
 
     def any2i(self, pkt: Any, x: Any) -> Any:
         if isinstance(x, VolatileValue) or x is None:
@@ -205,8 +215,10 @@ class ListField(Field[Any, Any]):
 
     def emit_list_into(self, w: Writer, target: str) -> None:
         """Code that fills a list in place, so that what was read is there when the rest is not."""
-        add = w.new("add")
+        add, size = w.new("add"), self.element_size()
         w.line(f"{target} = []")
+        if size is not None and w.mode != "trace":
+            self._check(w, size)  # slices do not notice the end of the buffer
         w.line(f"{add} = {target}.append")
         with self._each(w):
             expression = self.emit_element(w)
@@ -265,6 +277,9 @@ class PartListField(ListField):
             return x.copy()
         return [v.copy() if isinstance(v, Packet) else v for v in x] if isinstance(x, list) else x
 
+    def element_size(self) -> int | None:
+        return fixed_size(self.cls)
+
     def addfield(self, pkt: Any, s: bytes, val: Any) -> bytes:
         if isinstance(val, LazyList):
             return s + bytes(val)
@@ -282,15 +297,15 @@ class PartListField(ListField):
         return RandPackets(self.cls, many=True)
 
     def emit_skip(self, w: Writer) -> None:
-        size = fixed_size(self.cls)
-        if size is not None and self.uses:
+        size = self.element_size()
+        if size is not None:
             w.moves.append(f"{size} * {self._count(w, size)}")
             return
         with self._each(w):
             skip_class(w, self.cls)
 
     def emit_load(self, w: Writer) -> None:
-        size, v = fixed_size(self.cls), w.new()
+        size, v = self.element_size(), w.new()
         new, cls = w.const(LazyList), w.const(self.cls)
         if size is not None:
             q = self._check(w, size)
@@ -312,9 +327,11 @@ class PartListField(ListField):
     def emit_view(self, w: Writer) -> str:
         if not self.uses:
             return self.emit_plain(w)
-        v, q = w.new(), w.new("q")
+        v, q, size = w.new(), w.new("q"), self.element_size()
         w.line(f"{q} = p")
-        if not w.last:  # a summary need not know where the last list ends
+        if size is not None:
+            w.line(f"p = {self._check(w, size)}")
+        elif not w.last:  # a summary need not know where the last list ends
             self.emit_skip(w)
         w.line(f"{v} = {w.const(ListView)}(b, {q}, e, {w.vars[self.uses[0]]}, {w.const(self.cls.plan)})")
         w.vars[self.name] = v

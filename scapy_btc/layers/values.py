@@ -56,6 +56,9 @@ class HashListField(ListField):
     def randval(self) -> VolatileValue[Any]:
         return RandList(RandBin(32))
 
+    def element_size(self) -> int:
+        return 32
+
     def emit_skip(self, w: Writer) -> None:
         w.moves.append(f"32 * {self._count(w, 32)}")
 
@@ -94,6 +97,9 @@ class IntListField(ListField):
 
     def randval(self) -> VolatileValue[Any]:
         return RandList(RandNum(0, 2**(8 * self.size - 1) - 1))
+
+    def element_size(self) -> int:
+        return self.size
 
     def emit_skip(self, w: Writer) -> None:
         w.moves.append(f"{self.size} * {self._count(w, self.size)}")
