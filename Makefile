@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Everything is set up on first use, on a Debian machine with Python 3.10 or newer, make and apt:
+#   make demo    show what the tool prints for recorded traffic
+#   make test    lint, then all tests
+#   make lint    ruff, mypy, codespell
+#   make bench   the table of benchmarks, both sides measured here
+#   make docs    write the generated parts of docs/ anew
+#   make clean   remove all that was set up or made
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+BCOIN := tests/peers/bcoin
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -q
+INSTALL = $(APT) update && $(APT) install -y --no-install-recommends
+
+.PHONY: demo test lint bench docs clean install tshark node
+.DELETE_ON_ERROR:
+
+demo: install
+	@$(BIN)/python pcaps/demo.py
+
+test: lint tshark $(BCOIN)/node_modules/.package-lock.json
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m mypy
+	$(BIN)/python -m codespell_lib
+
+bench: install tshark
+	$(BIN)/python -m benchmarks
+
+docs: install
+	$(BIN)/python docs/generate.py
+
+clean:
+	rm -rf $(VENV) $(BCOIN)/node_modules build dist *.egg-info .*_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+install: $(VENV)/.installed
+
+# A virtual environment whose Python is gone is made again.
+$(shell test -x $(BIN)/python || rm -f $(VENV)/.made)
+
+# Debian ships venv without ensurepip unless python3-venv is installed; what a failed try leaves is cleared.
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+		|| { echo "Python 3.10 or newer is needed; name it with: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { $(INSTALL) python3-venv; }
+	$(PYTHON) -m venv --clear $(VENV)
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.made pyproject.toml
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+tshark:
+	@command -v tshark >/dev/null || { $(INSTALL) tshark; }
+
+node:
+	@command -v node >/dev/null && command -v npm >/dev/null || { $(INSTALL) nodejs npm; }
+
+# npm writes this file last.
+$(BCOIN)/node_modules/.package-lock.json: $(BCOIN)/package-lock.json | node
+	npm ci --ignore-scripts --no-audit --no-fund --prefix $(BCOIN)
+	touch $@
