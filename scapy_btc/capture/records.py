@@ -43,6 +43,10 @@ def fields_of(msgtype: str, payload: bytes) -> dict[str, Any] | None:
         return cls.plan.failure(payload, 0, len(payload))[1]
 
 
+_UNTOLD = frozenset({"unknown-message", "malformed", "trailing-bytes"})
+"""Findings of payloads that their fields do not tell whole: the bytes are then there as well."""
+
+
 def message_record(message: Message, fields: bool = True, derived: bool = False, payload: bool = False) -> dict[str, Any]:
     """One message in the record format.
 
@@ -63,7 +67,7 @@ def message_record(message: Message, fields: bool = True, derived: bool = False,
         ids = derived_of(message, decoded, derived)
         if ids:
             record["derived"] = ids
-    if payload or (fields and record.get("fields") is None):
+    if payload or (fields and not _UNTOLD.isdisjoint(message.findings)):
         record["payload"] = message.payload.hex()
     return record
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..layers.fields import BytesField, HashField, OptionalField
-from ..layers.parts import BoundedPartField, PartField, PartListField
+from ..layers.parts import BoundedPartField, OldPartListField, PartField, PartListField
 from ..layers.plan import inner
 from ..layers.registry import messages
 from ..layers.values import BytesListField, CompactSizeListField, HashListField, IntListField
@@ -75,6 +75,8 @@ def part_schema(cls: type[Any]) -> dict[str, Any]:
 
 def field_schema(f: Any) -> dict[str, Any]:
     """The schema of one field's record value."""
+    if isinstance(f, OldPartListField):
+        return {"type": "array", "items": {"anyOf": [part_schema(f.cls), part_schema(f.old.cls)]}}
     if isinstance(f, PartListField):
         return {"type": "array", "items": part_schema(f.cls)}
     if isinstance(f, BoundedPartField):

@@ -4,13 +4,24 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..layers.fields import CompactSizeField, OptionalField
-from ..layers.parts import BoundedPartField, PartField, PartListField
+from ..layers.fields import (
+    BytesField,
+    CompactSizeField,
+    FixedBytesField,
+    HashField,
+    LegacyIPField,
+    OptionalField,
+    RestField,
+    TextField,
+)
+from ..layers.parts import PartField, PartListField
 from ..layers.plan import inner
 from ..layers.registry import BTCMessage, lookup, messages
+from ..layers.txfields import ScriptField
+from ..layers.values import BytesListField, CompactSizeListField, HashListField, IntListField, TextListField
 from .findings import FINDINGS
 
 
@@ -65,16 +76,33 @@ def field_lines(cls: type[Any], indent: str) -> Iterator[str]:
             yield from field_lines(real.cls, indent + "  ")
 
 
+_WORDS: tuple[tuple[type[Any], Callable[[Any], str]], ...] = (
+    (PartListField, lambda f: f"list of {f.cls.__name__}"),
+    (PartField, lambda f: f.cls.__name__),
+    (HashListField, lambda f: "list of hashes"),
+    (CompactSizeListField, lambda f: "list of CompactSize"),
+    (IntListField, lambda f: f"list of {'i' if f.signed else 'u'}{8 * f.size}"),
+    (TextListField, lambda f: "list of texts"),
+    (BytesListField, lambda f: "list of byte strings"),
+    (HashField, lambda f: "hash, 32 bytes"),
+    (LegacyIPField, lambda f: "IPv6 or IPv4-mapped address, 16 bytes"),
+    (FixedBytesField, lambda f: f"{f.code.rstrip('s')} bytes"),
+    (ScriptField, lambda f: "script"),
+    (TextField, lambda f: "text"),
+    (RestField, lambda f: "bytes up to the end"),
+    (BytesField, lambda f: "bytes"),
+)
+
+
 def type_of(f: Any) -> str:
     """A field's type in the words of the protocol."""
     if isinstance(f, CompactSizeField):
         target = f.count_of or f.length_of
         return "CompactSize" + (f", {'number' if f.count_of else 'bytes'} of {target}" if target else "")
-    if isinstance(f, PartListField):
-        return f"list of {f.cls.__name__}"
-    if isinstance(f, (PartField, BoundedPartField)):
-        return f.cls.__name__
-    return f.wire_type if hasattr(f, "wire_type") else integer_type(f) or type(f).__name__
+    for cls, words in _WORDS:
+        if isinstance(f, cls):
+            return words(f)
+    return integer_type(f) or type(f).__name__.removesuffix("Field")
 
 
 def integer_type(f: Any) -> str | None:

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Frames from live interfaces, through Scapy's listening sockets."""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+from ..errors import CaptureError
+
+SNAPLEN = 262_144
+"""Bytes read of a frame: offloading makes them far longer than any wire carries."""
+BUFFER = 32 << 20
+"""Bytes that the kernel keeps while we are busy."""
+_SOL_PACKET, _PACKET_STATISTICS, _SO_RCVBUFFORCE = 263, 6, 33
+_LINKTYPES = {"Ether": 1, "IP": 101, "IPv6": 101, "CookedLinux": 113, "CookedLinuxV2": 276, "Loopback": 0}
+
+RIGHTS = ("no right to capture: be root, or `setcap cap_net_raw+eip` the Python that runs this, "
+          "or pipe: sudo tcpdump -i any -w - tcp | scapy-btc read -")
+
+
+class LiveFrames:
+    """Iterates over the frames that pass interfaces: (number, time_ns, linktype, bytes, original length).
+
+    :param interfaces: their names; none means all that are up
+    :param bpf: a capture filter as tcpdump has it; needs libpcap
+    :ivar dropped: frames that the kernel threw away because we were too slow, known after `close`
+
+    Raises CaptureError when an interface cannot be listened on.
+    """
+
+    def __init__(self, interfaces: Sequence[str] = (), bpf: str | None = None) -> None:
+        from scapy.config import conf
+        from scapy.interfaces import get_if_list
+        from scapy.layers import l2  # noqa: F401  (the link layers must be known before sockets are opened)
+
+        self.dropped = 0
+        self._sockets: list[Any] = []
+        for name in interfaces or get_if_list():
+            try:
+                opened = conf.L2listen(iface=name, filter=bpf)
+            except PermissionError:
+                self.close()
+                raise CaptureError(f"{name}: {RIGHTS}") from None
+            except Exception as error:  # Scapy raises what it finds: OSError, ValueError, Scapy_Exception
+                self.close()
+                raise CaptureError(f"{name}: cannot listen: {error}") from error
+            with suppress(OSError):
+                opened.ins.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, BUFFER)
+            self._sockets.append(opened)
+
+    def __iter__(self) -> Iterator[tuple[int, int, int, bytes, int]]:
+        number = 0
+        while self._sockets:
+            ready, _, _ = select.select(self._sockets, [], [], 1.0)
+            for opened in ready:
+                cls, data, seconds = opened.recv_raw(SNAPLEN)
+                linktype = _LINKTYPES.get(cls.__name__) if cls else None
+                if not data or linktype is None:
+                    continue
+                number += 1
+                when = time.time_ns() if seconds is None else int(float(seconds) * 1e9)
+                yield number, when, linktype, data, len(data)
+
+    def close(self) -> None:
+        """Stop listening."""
+        for opened in self._sockets:
+            with suppress(OSError, AttributeError, struct.error):
+                counts = opened.ins.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
+                self.dropped += struct.unpack("II", counts)[1]
+            opened.close()
+        self._sockets = []
