@@ -3,25 +3,28 @@
 
 from __future__ import annotations
 
-import struct
 from typing import Any
 
 from scapy.config import conf
-from scapy.fields import Field, LEIntField
+from scapy.fields import Field, LEIntField, RawVal
 from scapy.packet import Packet, Padding
 from scapy.volatile import RandBin, RandChoice, VolatileValue
 
 from ..networks import Network, all_networks, by_magic, by_name
 from ..protocol import MAX_PROTOCOL_MESSAGE_LENGTH
 from ..wire.hashes import checksum
+from ..wire.header import (
+    HEADER_SIZE,
+    OLD_HEADER_SIZE,
+    VERACK,
+    is_well_formed,
+    looks_like_old_version,
+    message_name,
+)
 from .fields import as_bytes
 from .plan import BROKEN
 from .registry import BTCMessage, lookup, messages
 from .undecoded import BTCMalformed, BTCUnknown
-
-HEADER = 24
-OLD_HEADER = 20
-"""Bytes of the header; before February 2012 `version` and `verack` had no checksum."""
 
 conf.contribs.setdefault("bitcoin", {"network": "mainnet"})
 
@@ -72,26 +75,13 @@ class MsgTypeField(Field[Any, Any]):
         return x.encode("latin-1") if isinstance(x, str) else as_bytes(x)
 
     def i2h(self, pkt: Any, x: Any) -> Any:
-        return readable_name(x) if isinstance(x, bytes) else x
-
-    def i2repr(self, pkt: Any, x: Any) -> str:
-        return repr(self.i2h(pkt, x))
+        return x.decode() if isinstance(x, bytes) and (not x or is_well_formed(x)) else x
 
     def addfield(self, pkt: Any, s: bytes, val: Any) -> bytes:
         return s + bytes(val or b"").ljust(12, b"\0")
 
-    def getfield(self, pkt: Any, s: bytes) -> tuple[bytes, bytes]:
-        name = s[:12].rstrip(b"\0")
-        return s[12:], name
-
     def randval(self) -> VolatileValue[Any]:
         return RandChoice(*(cls.msgtype.encode() for cls in messages() if len(cls.msgtype) <= 12))
-
-
-def readable_name(command: bytes) -> str | bytes:
-    """A command field as text, or as it is where it breaks the rules (printable ASCII, then zeros)."""
-    name = command.rstrip(b"\0")
-    return name.decode() if name.isascii() and name.decode().isprintable() else command
 
 
 class ChecksumField(Field[Any, Any]):
@@ -109,7 +99,9 @@ class ChecksumField(Field[Any, Any]):
     def i2repr(self, pkt: Any, x: Any) -> str:
         if not isinstance(x, bytes):
             return repr(x)
-        return x.hex() + pkt.checksum_remark() if x else "none"
+        right = pkt.right_checksum()
+        remark = "" if right is None else " (ok)" if x == right else f" (bad, should be {right.hex()})"
+        return x.hex() + remark if x else "none"
 
     def randval(self) -> VolatileValue[bytes]:
         return RandBin(4)
@@ -137,13 +129,15 @@ class BTC(Packet):
             return BTCMalformed
         return cls
 
+    # Dissecting
+
     def do_dissect(self, s: bytes) -> bytes:
         old = has_old_header(s)
-        size = OLD_HEADER if old else HEADER
+        size = OLD_HEADER_SIZE if old else HEADER_SIZE
         self.fields = {
             "magic": s[:4],
             "msgtype": s[4:16].rstrip(b"\0"),
-            "length": struct.unpack_from("<I", s, 16)[0],
+            "length": int.from_bytes(s[16:20], "little"),
             "checksum": b"" if old else s[20:24],
         }
         self.raw_packet_cache, self.raw_packet_cache_fields = s[:size], {}
@@ -154,35 +148,62 @@ class BTC(Packet):
         return s[:self.length], s[self.length:]
 
     def do_dissect_payload(self, s: bytes) -> None:
-        self.add_payload(self.payload_of(s))
+        if self.stop_dissection_after and isinstance(self, self.stop_dissection_after):
+            super().do_dissect_payload(s)
+        else:
+            self.add_payload(self.payload_of(s))
 
     def payload_of(self, s: bytes) -> Packet:
         """The layer for a payload, by the message's name; `s` may be shorter than the header says."""
-        cls = lookup(self.msgtype) if isinstance(self.msgtype, str) else None
+        cls = lookup(message_name(self.fields["msgtype"]).decode("latin-1"))
         missing = self.length - len(s)
         if missing > 0:
             reason = f"{missing:,} of {self.length:,} payload bytes are missing"
-            _, readable = cls.plan.failure(s, 0, len(s)) if cls else (None, {})
+            readable = cls.plan.failure(s, 0, len(s))[1] if cls else {}
             return BTCMalformed.of(s, reason, len(s), readable, self)
         if cls is None:
             return BTCUnknown(load=s, _internal=1, _underlayer=self)
         return dissected(cls, s, self)
 
-    def post_build(self, pkt: bytes, pay: bytes) -> bytes:
-        msgtype, length, check = (self.getfieldval(name) for name in ("msgtype", "length", "checksum"))
-        if msgtype is None and isinstance(self.payload, BTCMessage):
-            pkt = pkt[:4] + self.payload.msgtype.encode()[:12].ljust(12, b"\0") + pkt[16:]
-        head = 4 + max(12, len(msgtype or b""))
-        if length is None:
-            pkt = pkt[:head] + struct.pack("<I", len(pay) & 0xFFFFFFFF) + pkt[head + 4:]
-        if check is None:
-            pkt = pkt[:head + 4] + checksum(pay) + pkt[head + 8:]
-        return pkt + pay
+    # Building
 
-    def checksum_remark(self) -> str:
-        """What a reader of the checksum wants to know of it."""
-        right = checksum(self.payload.do_build())
-        return " (ok)" if self.checksum == right else f" (bad, should be {right.hex()})"
+    def add_payload(self, payload: Packet | bytes) -> None:
+        super().add_payload(payload)
+        if isinstance(self.payload, BTCMessage):
+            self.overloaded_fields = {"msgtype": self.payload.msgtype.encode()[:12]}
+
+    def post_build(self, pkt: bytes, pay: bytes) -> bytes:
+        computed = {"length": len(pay) & 0xFFFFFFFF, "checksum": checksum(pay)}
+        header = b""
+        for f in self.fields_desc:
+            value = self.getfieldval(f.name)
+            if value is None:
+                value = computed.get(f.name)
+            header = header + bytes(value) if isinstance(value, RawVal) else f.addfield(self, header, value)
+        return header + pay
+
+    # Looking
+
+    def right_checksum(self) -> bytes | None:
+        """The checksum of the payload; None where bytes of it are missing."""
+        payload = self.payload.do_build()
+        return None if isinstance(self.length, int) and self.length > len(payload) else checksum(payload)
+
+    def mysummary(self) -> Any:
+        magic, check = self.getfieldval("magic"), self.checksum
+        network = by_magic(magic) if isinstance(magic, bytes) else (default_network(),)
+        name = network[0].name if network else f"unknown network {magic.hex()}"
+        bad = isinstance(check, bytes) and check and self.right_checksum() not in (None, check)
+        return (f"BTC{'' if name == 'mainnet' else f' {name}'}{' bad checksum' if bad else ''}", [type(self.payload)])
+
+    def _command(self, json: bool = False) -> list[tuple[str, Any]]:
+        commands = dict(super()._command(json))
+        for name in ("magic", "checksum"):
+            if json and isinstance(value := self.getfieldval(name), bytes):
+                commands[name] = value.hex()
+        return list(commands.items())
+
+    # Matching
 
     def hashret(self) -> bytes:
         return b"BTC"
@@ -190,26 +211,19 @@ class BTC(Packet):
     def answers(self, other: Packet) -> int:
         return int(isinstance(other, BTC) and self.payload.answers(other.payload))
 
-    def mysummary(self) -> Any:
-        bad = isinstance(self.checksum, bytes) and self.checksum and self.checksum_remark().startswith(" (bad")
-        magic = self.getfieldval("magic")
-        network = by_magic(magic) if isinstance(magic, bytes) else (default_network(),)
-        names = "" if network and network[0].name == "mainnet" else f" {network[0].name if network else magic.hex()}"
-        return f"BTC{names}{' bad checksum' if bad else ''}", [type(self.payload)]
-
     @classmethod
     def tcp_reassemble(cls, data: bytes, metadata: dict[str, Any], session: dict[str, Any]) -> Packet | None:
         """For Scapy's own `TCPSession` and `StreamSocket`: the first message as soon as it is whole.
 
         They lose and repeat messages where segments do; `BTCSession` and `BTCStreamSocket` do not.
         """
-        if len(data) < HEADER and not (len(data) >= OLD_HEADER and has_old_header(data)):
-            metadata["tcp_min_len"] = HEADER
+        if len(data) < HEADER_SIZE:
+            metadata["tcp_min_len"] = HEADER_SIZE
             return None
-        length = struct.unpack_from("<I", data, 16)[0]
-        if length > MAX_PROTOCOL_MESSAGE_LENGTH or not by_magic(data[:4]):
+        length = int.from_bytes(data[16:20], "little")
+        if length > MAX_PROTOCOL_MESSAGE_LENGTH or not starts_message(data):
             return cls(data)
-        end = length + (OLD_HEADER if has_old_header(data) else HEADER)
+        end = length + (OLD_HEADER_SIZE if has_old_header(data) else HEADER_SIZE)
         if len(data) < end:
             metadata["tcp_min_len"] = end
             return None
@@ -221,31 +235,26 @@ class BTC(Packet):
 
 def starts_message(s: bytes) -> bool:
     """Whether a header stands at the start: known magic, or a name as names must be."""
-    if len(s) < HEADER:
-        return len(s) >= OLD_HEADER and has_old_header(s)
-    name = s[4:16].rstrip(b"\0")
-    return bool(by_magic(s[:4])) or (bool(name) and 0 not in name and isinstance(readable_name(name), str))
+    if len(s) < HEADER_SIZE:
+        return len(s) >= OLD_HEADER_SIZE and has_old_header(s)
+    return bool(by_magic(s[:4])) or is_well_formed(s[4:16])
 
 
 def has_old_header(s: bytes) -> bool:
     """Whether a `version` or `verack` stands here with the 20-byte header of before February 2012."""
-    if s[4:16] == b"verack\0\0\0\0\0\0" and s[16:20] == bytes(4):
-        return len(s) == OLD_HEADER or (bool(by_magic(s[20:24])) and s[20:24] == s[:4])
-    if s[4:16] == b"version\0\0\0\0\0" and len(s) >= HEADER:
-        length, version = struct.unpack_from("<Ii", s, 16)
-        return 105 <= version <= 70099 and checksum(s[HEADER:HEADER + length]) != s[20:24] and length >= 46
-    return False
+    command, length, rest = s[4:16], int.from_bytes(s[16:20], "little"), s[20:24]
+    if command == VERACK and not length:
+        return not rest or rest == s[:4]  # nothing follows, or the next message
+    return len(rest) == 4 and looks_like_old_version(command, length, rest) and checksum(s[24:24 + length]) != rest
 
 
 def dissected(cls: type[BTCMessage], s: bytes, underlayer: Packet | None = None) -> Packet:
     """The packet of a whole payload, or a `BTCMalformed` that says why it is none."""
     try:
         packet = cls(_internal=1, _underlayer=underlayer)
-        packet.fields = {}
         packet.original = s
         packet.dissect(s)
         return packet
     except BROKEN:
         error, readable = cls.plan.failure(s, 0, len(s))
         return BTCMalformed.of(s, str(error), error.offset, readable, underlayer)
-

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Field types of Bitcoin's encodings, beside Scapy's own `LEIntField`, `LELongField`, `ByteField` ...
 
-A field knows how to show and build one value (Scapy's side) and how to emit the code that reads it (`plan`). A field of
-fixed size has `code`, its struct code, and `plain`, an expression for its record value; any other has `emit_skip`,
-`emit_load` and `emit_plain`. `uses` names the fields that must have been read before.
+A field knows how to show and build one value (Scapy's side) and how to emit the code that reads it (`plan`). Scapy's
+own fields of fixed size need nothing more: their struct code says it all.
 """
 
 from __future__ import annotations
@@ -28,7 +27,37 @@ def as_bytes(value: Any) -> Any:
     return value.encode() if isinstance(value, str) else bytes(value) if isinstance(value, bytearray) else value
 
 
-class CompactSizeField(Field[Any, Any]):
+class WireField(Field[Any, Any]):
+    """A field that the plan of a `BTCPacket` reads.
+
+    One of fixed size has `code`, its struct code; any other has `emit_skip`, `emit_load` and `emit_plain`: they write
+    code that moves `p` behind the field, and name the local that holds the Packet's value, or return an expression for
+    the record's value.
+
+    :cvar plain: the record's value as an expression over the bytes `{}`
+    :cvar helpers: functions that `plain` calls
+    :cvar uses: names of the fields that must have been read before
+    """
+
+    code: str | None = None
+    plain = "{}"
+    helpers: dict[str, Callable[..., Any]] = {}
+    uses: tuple[str, ...] = ()
+
+    def getfield(self, pkt: Any, s: bytes) -> tuple[bytes, Any]:
+        raise TypeError(f"{type(self).__name__} {self.name!r} can only be read as a field of a BTCPacket")
+
+    def emit_skip(self, w: Writer) -> None:
+        raise NotImplementedError
+
+    def emit_load(self, w: Writer) -> None:
+        raise NotImplementedError
+
+    def emit_plain(self, w: Writer) -> str:
+        raise NotImplementedError
+
+
+class CompactSizeField(WireField):
     """CompactSize: 1, 3, 5 or 9 bytes, little-endian; a value, or the count or length of another field.
 
     None computes it from `count_of` or `length_of`. Read in a longer form than needed it is a
@@ -42,8 +71,6 @@ class CompactSizeField(Field[Any, Any]):
         Field.__init__(self, name, default, "<Q")
         self.count_of, self.length_of, self.limit = count_of, length_of, limit
 
-    code: None = None
-
     def i2m(self, pkt: Any, x: Any) -> Any:
         if x is None and pkt is not None and (target := self.count_of or self.length_of):
             field, value = pkt.getfield_and_val(target)
@@ -55,14 +82,7 @@ class CompactSizeField(Field[Any, Any]):
     def addfield(self, pkt: Any, s: bytes, val: Any) -> bytes:
         return s + compactsize.encode(self.i2m(pkt, val), getattr(val, "width", None))
 
-    def getfield(self, pkt: Any, s: bytes) -> tuple[bytes, int]:
-        n, p = compactsize.read(s, 0)
-        return s[p:], n
-
-    def i2h(self, pkt: Any, x: Any) -> Any:
-        return x
-
-    def randval(self) -> VolatileValue[int] | None:
+    def randval(self) -> Any:
         return None if self.count_of or self.length_of else RandNum(0, 2**64 - 1)
 
     def _read(self, w: Writer) -> str:
@@ -80,15 +100,17 @@ class CompactSizeField(Field[Any, Any]):
         if self.limit is not None and w.mode == "end":
             w.line(f"if {n} > {self.limit}: notes.append(('over-limit', {self.name!r}))")
 
-    emit_load = _read
-    emit_plain = _read
+    def emit_load(self, w: Writer) -> None:
+        self._read(w)
+
+    def emit_plain(self, w: Writer) -> str:
+        return self._read(w)
 
 
-class _BytesBase(Field[Any, Any]):
+class _BytesBase(WireField):
     """Bytes, given as bytes or as text."""
 
     plain = "{}.hex()"
-    helpers: dict[str, Callable[..., Any]] = {}
 
     def any2i(self, pkt: Any, x: Any) -> Any:
         return as_bytes(x)
@@ -116,9 +138,7 @@ class BytesField(_BytesBase):
 
     def __init__(self, name: str, default: bytes = b"", length: str | None = None) -> None:
         Field.__init__(self, name, default, "0s")
-        self.uses: tuple[str, ...] = (length or f"{name}_length",)
-
-    code: None = None
+        self.uses = (length or f"{name}_length",)
 
     def size(self, w: Writer) -> str:
         """The expression for the number of bytes."""
@@ -155,11 +175,6 @@ class RestField(_BytesBase):
     def __init__(self, name: str, default: bytes = b"") -> None:
         Field.__init__(self, name, default, "0s")
 
-    code: None = None
-
-    def getfield(self, pkt: Any, s: bytes) -> tuple[bytes, bytes]:
-        return b"", s
-
     def emit_skip(self, w: Writer) -> None:
         w.line("if p < e: p = e")
 
@@ -181,9 +196,6 @@ class FixedBytesField(_BytesBase):
     def __init__(self, name: str, default: bytes | None, size: int) -> None:
         Field.__init__(self, name, default if default is not None else bytes(size), f"{size}s")
         self.code = f"{size}s"
-
-    def getfield(self, pkt: Any, s: bytes) -> tuple[bytes, bytes]:
-        return s[self.sz:], s[:self.sz]
 
     def randval(self) -> VolatileValue[bytes]:
         return RandBin(self.sz)

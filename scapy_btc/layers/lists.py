@@ -13,169 +13,227 @@ from .plan import Plan
 
 
 class LazyList(list[Any]):
-    """A list of `cls` packets, made when touched.
+    """A list of `cls` packets, made when touched; element `i` of the wire is `buf[ends[i]:ends[i + 1]]`.
 
     A subclass of `list`, because Scapy tests for that. Its own storage holds an index into `ends` where an element was
-    never touched, and the Packet where it was. Element `i` of the wire is `buf[ends[i]:ends[i + 1]]`.
+    never touched, and the Packet where it was; elements are packets or bytes, so that an int is always such an index.
+    No method of the list shows the indexes; `orjson`, and calls such as `list.copy(lazy)`, ask none and do see them.
+
+    :ivar owner: the packet that is the parent of the elements
     """
 
-    __slots__ = ("_buf", "_ends", "_cls", "_owner", "_moved")
-    __hash__ = None  # type: ignore[assignment]
+    __slots__ = ("_buf", "_cls", "_ends", "_touched", "owner")
+    __hash__ = None
 
-    def __init__(self, buf: bytes, ends: Sequence[int], cls: type[Packet], owner: Packet | None) -> None:
+    def __init__(self, buf: bytes, ends: Sequence[int], cls: Any, owner: Packet | None) -> None:
         list.__init__(self, range(len(ends) - 1))
-        self._buf, self._ends, self._cls, self._owner = buf, ends, cls, owner
-        self._moved = False
+        self._buf, self._ends, self._cls, self.owner = buf, ends, cls, owner
+        self._touched: list[int] | None = []  # indexes of the elements that are Packets; None once elements have moved
 
-    def _make(self, i: int, stored: Any) -> Packet:
-        if type(stored) is int:
-            stored = self._cls(self._raw(stored), _internal=1, _parent=self._owner)
-            list.__setitem__(self, i, stored)
-        packet: Packet = stored
-        return packet
+    # What the packet layer asks
 
     def _raw(self, stored: Any) -> bytes:
         """The bytes of one stored element, without touching it."""
-        if type(stored) is int:
-            return self._buf[self._ends[stored]:self._ends[stored + 1]]
-        return bytes(stored)
+        return self._buf[self._ends[stored]:self._ends[stored + 1]] if type(stored) is int else bytes(stored)
 
     def raws(self) -> Iterator[bytes]:
         """The bytes of every element; none becomes a Packet."""
         return map(self._raw, list.__iter__(self))
+
+    def made(self) -> Iterator[Any]:
+        """The elements that are Packets already."""
+        return (v for v in list.__iter__(self) if type(v) is not int)
+
+    def unchanged(self) -> bool:
+        """Whether it still says what the wire said."""
+        return self._touched is not None and all(
+            bytes(list.__getitem__(self, i)) == self._raw(i) for i in self._touched)
 
     def __bytes__(self) -> bytes:
         if self.unchanged():
             return self._buf[self._ends[0]:self._ends[-1]]
         return b"".join(self.raws())
 
-    def unchanged(self) -> bool:
-        """Whether it still says what the wire said."""
-        return not self._moved and all(
-            type(v) is int or bytes(v) == self._buf[self._ends[i]:self._ends[i + 1]]
-            for i, v in enumerate(list.__iter__(self)))
-
-    def made(self) -> Iterator[Packet]:
-        """The elements that are Packets already."""
-        return (v for v in list.__iter__(self) if type(v) is not int)
+    def clone(self, owner: Packet | None) -> LazyList:
+        """An independent list for another packet; what was never touched stays untouched."""
+        clone = LazyList(self._buf, self._ends, self._cls, owner)
+        if self._touched != []:
+            clone._touched = None if self._touched is None else self._touched.copy()
+            list.__init__(clone, (v if type(v) is int else v.copy() if isinstance(v, Packet) else v
+                                  for v in list.__iter__(self)))
+            clone.owned_by(owner)
+        return clone
 
     def owned_by(self, owner: Packet | None) -> None:
-        self._owner = owner
-        for packet in self.made():
-            packet.parent = owner
+        """Make another packet the parent of all elements."""
+        self.owner = owner
+        for element in self.made():
+            if isinstance(element, Packet):
+                element.parent = owner
+
+    # What a list is asked
+
+    def _make(self, i: SupportsIndex, stored: int) -> Any:
+        packet = self._cls.from_wire(self._buf[self._ends[stored]:self._ends[stored + 1]], self.owner)
+        list.__setitem__(self, i, packet)
+        if self._touched is not None:
+            self._touched.append(stored)
+        return packet
 
     def __getitem__(self, i: Any) -> Any:
         stored = list.__getitem__(self, i)
+        if type(stored) is int:
+            return self._make(i, stored)
         if isinstance(i, slice):
-            return [self._make(j, v) for j, v in zip(range(*i.indices(len(self))), stored, strict=True)]
-        return self._make(operator.index(i), stored) if type(stored) is int else stored
+            return [self._make(j, v) if type(v) is int else v
+                    for j, v in zip(range(*i.indices(len(self))), stored, strict=True)]
+        return stored
 
     def __iter__(self) -> Iterator[Any]:
-        i = 0
-        while i < len(self):
-            yield self[i]
-            i += 1
+        for i, stored in enumerate(list.__iter__(self)):
+            yield self._make(i, stored) if type(stored) is int else stored
 
     def __reversed__(self) -> Iterator[Any]:
-        return (self[i] for i in range(len(self) - 1, -1, -1))
+        i = len(self)
+        for stored in list.__reversed__(self):
+            i -= 1
+            yield self._make(i, stored) if type(stored) is int else stored
+
+    def plain(self) -> list[Any]:
+        """All elements, in a plain list."""
+        return [*self]
 
     def __repr__(self) -> str:
-        return repr(self[:])
+        return repr(self.plain())
 
     def __contains__(self, x: Any) -> bool:
-        return any(x is v or x == v for v in self)
+        return any(v is x or v == x for v in self)
 
-    def index(self, x: Any, start: SupportsIndex = 0, stop: SupportsIndex = 2**63 - 1) -> int:
-        for i in range(*slice(start, stop).indices(len(self))):
-            if self[i] is x or self[i] == x:
-                return i
-        raise ValueError(f"{x!r} is not in list")
+    def index(self, x: Any, *bounds: SupportsIndex) -> int:
+        return self.plain().index(x, *bounds)
 
     def count(self, x: Any) -> int:
-        return sum(1 for v in self if v is x or v == x)
+        return self.plain().count(x)
+
+    def copy(self) -> list[Any]:
+        return self.plain()
+
+    def __deepcopy__(self, memo: Any) -> LazyList:
+        return self.clone(self.owner)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        return list, (self.plain(),)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, list):
+            return NotImplemented
+        return len(self) == len(other) and all(
+            self._untouched_like(i, other) or self[i] == other[i] for i in range(len(self)))
+
+    def _untouched_like(self, i: int, other: list[Any]) -> bool:
+        """Whether element `i` is the same untouched bytes in both lists."""
+        if not isinstance(other, LazyList) or other._cls is not self._cls:
+            return False
+        here, there = list.__getitem__(self, i), list.__getitem__(other, i)
+        return type(here) is type(there) is int and self._raw(here) == other._raw(there)
+
+    def __ne__(self, other: object) -> bool:
+        return NotImplemented if not isinstance(other, list) else not self == other
+
+    def __lt__(self, other: list[Any]) -> bool:
+        return self.plain() < other[:] if isinstance(other, list) else NotImplemented
+
+    def __le__(self, other: list[Any]) -> bool:
+        return self.plain() <= other[:] if isinstance(other, list) else NotImplemented
+
+    def __gt__(self, other: list[Any]) -> bool:
+        return self.plain() > other[:] if isinstance(other, list) else NotImplemented
+
+    def __ge__(self, other: list[Any]) -> bool:
+        return self.plain() >= other[:] if isinstance(other, list) else NotImplemented
+
+    def __add__(self, other: Any) -> Any:
+        return self.plain() + other
+
+    def __radd__(self, other: Any) -> Any:
+        """Only touches every element: then `list` can do both `other + self` and `other += self` by itself."""
+        self.plain()
+        return NotImplemented
+
+    def __mul__(self, n: SupportsIndex) -> list[Any]:
+        return self.plain() * n
+
+    __rmul__ = __mul__
+
+    # What changes it
+
+    def __setitem__(self, i: Any, value: Any) -> None:
+        value = elements(value) if isinstance(i, slice) else element(value)
+        self._touched = None
+        list.__setitem__(self, i, value)
+
+    def __delitem__(self, i: Any) -> None:
+        self._touched = None
+        list.__delitem__(self, i)
+
+    def append(self, value: Any) -> None:
+        self.insert(len(self), value)
+
+    def insert(self, i: SupportsIndex, value: Any) -> None:
+        self._touched = None
+        list.insert(self, i, element(value))
+
+    def extend(self, values: Iterable[Any]) -> None:
+        self[len(self):] = values
+
+    def __iadd__(self, values: Iterable[Any]) -> LazyList:
+        self.extend(values)
+        return self
+
+    def __imul__(self, n: SupportsIndex) -> LazyList:
+        self[:] = self.plain() * n
+        return self
+
+    def pop(self, i: SupportsIndex = -1) -> Any:
+        value = self[operator.index(i)]
+        del self[i]
+        return value
 
     def remove(self, x: Any) -> None:
         del self[self.index(x)]
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, list) or len(self) != len(other):
-            return False
-        if isinstance(other, LazyList) and self._cls is other._cls:
-            return all(a == b for a, b in zip(self.raws(), other.raws(), strict=True))
-        return all(a == b for a, b in zip(self, other, strict=True))
+    def clear(self) -> None:
+        del self[:]
 
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    def __add__(self, other: Any) -> list[Any]:
-        return self[:] + (other[:] if isinstance(other, LazyList) else other)
-
-    def __radd__(self, other: list[Any]) -> list[Any]:
-        return other + self[:]
-
-    def __mul__(self, n: SupportsIndex) -> list[Any]:
-        return self[:] * n
-
-    __rmul__ = __mul__
-
-    def copy(self) -> LazyList:
-        """An independent copy; what was never touched stays untouched."""
-        clone = LazyList.__new__(LazyList)
-        list.__init__(clone, (v if type(v) is int else v.copy() for v in list.__iter__(self)))
-        clone._buf, clone._ends, clone._cls, clone._owner = self._buf, self._ends, self._cls, self._owner
-        clone._moved = self._moved
-        return clone
-
-    __copy__ = copy
-
-    def __deepcopy__(self, memo: Any) -> LazyList:
-        return self.copy()
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
-        return list, (self[:],)
-
-    def pop(self, i: SupportsIndex = -1) -> Any:
-        value = self[i]
-        del self[i]
-        return value
+    def reverse(self) -> None:
+        self._touched = None
+        list.reverse(self)
 
     def sort(self, *, key: Callable[[Any], Any] | None = None, reverse: bool = False) -> None:
         self[:] = sorted(self, key=key, reverse=reverse)
 
-    def __setitem__(self, i: Any, value: Any) -> None:
-        if isinstance(value, LazyList):
-            value = value[:]
-        self._moved = True
-        list.__setitem__(self, i, value)
 
-    def __iadd__(self, other: Iterable[Any]) -> LazyList:  # type: ignore[override,misc]
-        self.extend(other)
-        return self
-
-    def extend(self, other: Iterable[Any]) -> None:
-        self._moved = True
-        list.extend(self, other[:] if isinstance(other, LazyList) else other)
+def element(value: Any) -> Any:
+    """A value that may become an element of a lazy list."""
+    if type(value) is int:
+        raise TypeError("an element is a packet or its bytes, not an int")
+    return value
 
 
-def _moving(name: str) -> Callable[..., Any]:
-    method = getattr(list, name)
-
-    def moved(self: LazyList, *args: Any) -> Any:
-        self._moved = True
-        return method(self, *args)
-
-    moved.__name__ = name
-    return moved
+def elements(values: Iterable[Any]) -> list[Any]:
+    """Values that may become elements of a lazy list."""
+    return [element(value) for value in values]
 
 
-for _name in ("append", "insert", "clear", "reverse", "__delitem__", "__imul__"):
-    setattr(LazyList, _name, _moving(_name))
+def raws(values: list[Any]) -> Iterable[bytes]:
+    """The bytes of every packet of a list; what a lazy list never touched does not become a Packet."""
+    return values.raws() if isinstance(values, LazyList) else map(bytes, values)
 
 
 class ListView(Sequence[Any]):
     """A read-only list of records over a buffer, each read when asked for: what summaries look at."""
 
-    __slots__ = ("_buf", "_start", "_stop", "_count", "_plan")
+    __slots__ = ("_buf", "_count", "_plan", "_start", "_stop")
 
     def __init__(self, buf: bytes, start: int, stop: int, count: int, plan: Plan) -> None:
         self._buf, self._start, self._stop, self._count, self._plan = buf, start, stop, count, plan

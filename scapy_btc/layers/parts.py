@@ -8,12 +8,18 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from scapy.fields import Field
-from scapy.packet import Packet
-from scapy.volatile import VolatileValue
+from scapy.packet import Packet, fuzz
+from scapy.volatile import RandNum, VolatileValue
 
-from .fields import as_bytes
+from .fields import WireField, as_bytes
 from .lists import LazyList, ListView
 from .plan import BROKEN, SHORT, Writer, fixed_size, plain_class, skip_class
+
+SHOWN = 100
+"""Elements of a list that `show()` and `repr()` print before they say how many more there are."""
+
+TO_END = "to end"
+"""The `count` of a list that has none: it goes on to the end of the payload."""
 
 
 class Unset(tuple[()]):
@@ -24,6 +30,9 @@ class Unset(tuple[()]):
     """
 
     __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "made when looked at"
 
 
 UNSET = Unset()
@@ -37,50 +46,45 @@ class RandPackets(VolatileValue[Any]):
         self.cls, self.many = cls, many
 
     def _fix(self) -> Any:
-        from scapy.packet import fuzz
-        from scapy.volatile import RandNum
-
-        def one() -> Packet:
-            random: Packet = fuzz(self.cls())
-            fixed: Packet = next(iter(random))
-            return fixed
-
-        return [one() for _ in range(RandNum(1, 3)._fix())] if self.many else one()
+        # iterating over a packet gives it again with its random values drawn
+        drawn = [next(iter(fuzz(self.cls()))) for _ in range(RandNum(1, 3)._fix() if self.many else 1)]
+        return drawn if self.many else drawn[0]
 
 
-class PartField(Field[Any, Any]):
-    """One packet of a class, without a payload of its own."""
+def whole(cls: Any, x: bytes, parent: Packet | None) -> Any:
+    """The packet of exactly these bytes; the bytes themselves where they are none."""
+    try:
+        return cls.from_wire(x, parent) if cls.plan.end(x, 0, len(x), []) == len(x) else x
+    except BROKEN:
+        return x
+
+
+class PartField(WireField):
+    """One packet of a class, without a payload of its own; bytes that are no such packet are sent as given."""
 
     holds_packets = 1
-    code: None = None
     __slots__ = ["cls"]
 
     def __init__(self, name: str, cls: type[Packet]) -> None:
         Field.__init__(self, name, UNSET, "0s")
-        self.cls = cls
+        self.cls: Any = cls
 
     def fresh(self, pkt: Any) -> Packet:
-        return self.cls(_internal=1, _parent=pkt)
+        made: Packet = self.cls(_internal=1, _parent=pkt)
+        return made
 
     def any2i(self, pkt: Any, x: Any) -> Any:
         if isinstance(x, (bytes, bytearray)):
-            return self.cls(bytes(x), _internal=1, _parent=pkt)
+            return whole(self.cls, bytes(x), pkt)
         if isinstance(x, Packet) and pkt is not None:
             x.add_parent(pkt)
-        return x
-
-    def i2h(self, pkt: Any, x: Any) -> Any:
         return x
 
     def do_copy(self, x: Any) -> Any:
         return x.copy() if isinstance(x, Packet) else x
 
     def addfield(self, pkt: Any, s: bytes, val: Any) -> bytes:
-        return s + (bytes(self.fresh(pkt)) if isinstance(val, Unset) else bytes(val))
-
-    def getfield(self, pkt: Any, s: bytes) -> tuple[bytes, Packet]:
-        end = self.cls.plan.end(s, 0, len(s), [])
-        return s[end:], self.any2i(pkt, s[:end])
+        return s + bytes(self.fresh(pkt) if val is None or isinstance(val, Unset) else val)
 
     def randval(self) -> VolatileValue[Any]:
         return RandPackets(self.cls, many=False)
@@ -95,7 +99,7 @@ class PartField(Field[Any, Any]):
         w.line(f"{start} = p")
         skip_class(w, self.cls)
         w.line("if p > e: " + SHORT)
-        w.line(f"{v} = {w.const(self.cls)}(b[{start}:p], _internal=1, _parent=pkt)")
+        w.line(f"{v} = {w.const(self.cls.from_wire)}(b[{start}:p], pkt)")
         w.vars[self.name] = v
 
     def emit_plain(self, w: Writer) -> str:
@@ -113,16 +117,8 @@ class BoundedPartField(PartField):
         PartField.__init__(self, name, cls)
         self.uses = (length or f"{name}_length",)
 
-    def m2i(self, pkt: Any, x: bytes) -> Any:
-        try:
-            if self.cls.plan.end(x, 0, len(x), []) == len(x) and x:
-                return self.cls(x, _internal=1, _parent=pkt)
-        except BROKEN:
-            pass
-        return x
-
     def any2i(self, pkt: Any, x: Any) -> Any:
-        return self.m2i(pkt, as_bytes(x)) if isinstance(x, (bytes, bytearray, str)) else PartField.any2i(self, pkt, x)
+        return PartField.any2i(self, pkt, as_bytes(x))
 
     def record(self, x: bytes) -> Any:
         try:
@@ -145,7 +141,7 @@ class BoundedPartField(PartField):
 
     def emit_load(self, w: Writer) -> None:
         v = self._slice(w)
-        w.line(f"{v} = {w.const(self.m2i)}(pkt, {v})")
+        w.line(f"{v} = {w.const(whole)}({w.const(self.cls)}, {v}, pkt)")
 
     def emit_plain(self, w: Writer) -> str:
         v = self._slice(w)
@@ -153,18 +149,21 @@ class BoundedPartField(PartField):
         return v
 
 
-SHOWN = 100
-"""Elements of a list that `show()` prints before it says how many more there are."""
+def shown(values: Any, text: Callable[[Any], str]) -> str:
+    """A list as one line, not longer than a reader wants it."""
+    if not isinstance(values, (list, tuple)):
+        return repr(values)
+    more = [f"... {len(values) - SHOWN:,} more"] if len(values) > SHOWN else []
+    return f"[{', '.join([*map(text, values[:SHOWN]), *more])}]"
 
-TO_END = "to end"
-"""The `count` of a list that has none: it goes on to the end of the payload."""
 
+class ListField(WireField):
+    """A list whose length field `count` gives (by default `NAME_count`).
 
-class ListField(Field[Any, Any]):
-    """A list whose length field `count` gives (by default `NAME_count`)."""
+    A list that is assigned is copied (its packets are not): two packets never share one.
+    """
 
     islist = 1
-    code: None = None
     __slots__ = ["uses"]
 
     def __init__(self, name: str, count: str | None = None) -> None:
@@ -177,14 +176,20 @@ class ListField(Field[Any, Any]):
     def i2count(self, pkt: Any, x: Any) -> int:
         return len(x) if isinstance(x, (list, tuple)) else 1
 
-    def i2len(self, pkt: Any, x: Any) -> int:
-        return len(self.addfield(pkt, b"", x))
-
-    def i2h(self, pkt: Any, x: Any) -> Any:
-        return x
+    def i2repr(self, pkt: Any, x: Any) -> str:
+        return shown(x, repr)
 
     def do_copy(self, x: Any) -> Any:
         return list(x) if isinstance(x, list) else x
+
+    def any2i(self, pkt: Any, x: Any) -> Any:
+        if isinstance(x, (VolatileValue, Unset)):
+            return x
+        items = [] if x is None else x if isinstance(x, (list, tuple)) else [x]
+        return [self.any2element(pkt, v) for v in items]
+
+    def any2element(self, pkt: Any, x: Any) -> Any:
+        return x
 
     def element_size(self) -> int | None:
         """Bytes that every element takes, where that is one number."""
@@ -197,21 +202,19 @@ class ListField(Field[Any, Any]):
         w.flush()
         return f"max(0, (e - p) // {size})"
 
+    def _check(self, w: Writer, size: int) -> str:
+        """Code that sets a local to the end of elements of a fixed size, and knows that they are all there."""
+        q = w.new("q")
+        w.line(f"{q} = p + {size} * {self._count(w, size)}")
+        w.line(f"if {q} > e: {SHORT}")
+        return q
+
     def _each(self, w: Writer) -> AbstractContextManager[None]:
         """A loop over the elements."""
         size = self.element_size()
         if self.uses or size:
             return w.block(f"for _ in range({self._count(w, size or 1)}):")
         return w.block("while p < e:")
-
-    def any2i(self, pkt: Any, x: Any) -> Any:
-        if isinstance(x, VolatileValue) or x is None:
-            return x
-        items = x if isinstance(x, (list, tuple)) and not isinstance(x, Packet) else [x]
-        return [self.any2element(pkt, v) for v in items]
-
-    def any2element(self, pkt: Any, x: Any) -> Any:
-        return x
 
     def emit_list_into(self, w: Writer, target: str) -> None:
         """Code that fills a list in place, so that what was read is there when the rest is not."""
@@ -235,13 +238,6 @@ class ListField(Field[Any, Any]):
         """Code that reads one element; the expression of its record value."""
         raise NotImplementedError
 
-    def _check(self, w: Writer, size: int) -> str:
-        """Code that sets a local to the end of elements of a fixed size, and knows that they are all there."""
-        q = w.new("q")
-        w.line(f"{q} = p + {size} * {self._count(w, size)}")
-        w.line(f"if {q} > e: {SHORT}")
-        return q
-
 
 class PartListField(ListField):
     """A list of packets of one class, lazy when it comes from bytes."""
@@ -251,50 +247,36 @@ class PartListField(ListField):
 
     def __init__(self, name: str, cls: type[Packet], count: str | None = None) -> None:
         ListField.__init__(self, name, count)
-        self.cls = cls
+        self.cls: Any = cls
 
     def any2i(self, pkt: Any, x: Any) -> Any:
-        if isinstance(x, LazyList):
-            if x._owner is pkt:
-                return x
-            x = x.copy()
-            x.owned_by(pkt)
-            return x
-        return ListField.any2i(self, pkt, x)
+        if not isinstance(x, LazyList):
+            return ListField.any2i(self, pkt, x)
+        return x if x.owner is pkt else x.clone(pkt)
 
     def any2element(self, pkt: Any, x: Any) -> Any:
-        only = getattr(self.cls, "record_as", None)
+        only = self.cls.record_as
         if only and isinstance(x, (list, tuple)):
             x = self.cls(**{only: list(x)})
         elif isinstance(x, (bytes, bytearray)):
-            x = self.cls(bytes(x), _internal=1)
+            x = whole(self.cls, bytes(x), pkt)
         if isinstance(x, Packet) and pkt is not None:
             x.add_parent(pkt)
         return x
 
     def do_copy(self, x: Any) -> Any:
         if isinstance(x, LazyList):
-            return x.copy()
+            return x.clone(x.owner)
         return [v.copy() if isinstance(v, Packet) else v for v in x] if isinstance(x, list) else x
 
-    def element_size(self) -> int | None:
-        return fixed_size(self.cls)
-
     def addfield(self, pkt: Any, s: bytes, val: Any) -> bytes:
-        if isinstance(val, LazyList):
-            return s + bytes(val)
-        if isinstance(val, VolatileValue):
-            val = val._fix()
-        return s + b"".join(map(bytes, val))
-
-    def getfield(self, pkt: Any, s: bytes) -> tuple[bytes, LazyList]:
-        ends = [0]
-        for _ in range(pkt.getfieldval(self.uses[0])):
-            ends.append(self.cls.plan.end(s, ends[-1], len(s), []))
-        return s[ends[-1]:], LazyList(s, ends, self.cls, pkt)
+        return s + (bytes(val) if isinstance(val, LazyList) else b"".join(map(bytes, val)))
 
     def randval(self) -> VolatileValue[Any]:
         return RandPackets(self.cls, many=True)
+
+    def element_size(self) -> int | None:
+        return fixed_size(self.cls)
 
     def emit_skip(self, w: Writer) -> None:
         size = self.element_size()
@@ -325,13 +307,14 @@ class PartListField(ListField):
         return plain_class(w, self.cls)
 
     def emit_view(self, w: Writer) -> str:
+        """Code that makes a `ListView`; the elements of a last list are not looked for, only their bytes."""
         if not self.uses:
             return self.emit_plain(w)
-        v, q, size = w.new(), w.new("q"), self.element_size()
+        size, v, q = self.element_size(), w.new(), w.new("q")
         w.line(f"{q} = p")
         if size is not None:
             w.line(f"p = {self._check(w, size)}")
-        elif not w.last:  # a summary need not know where the last list ends
+        elif not w.last:
             self.emit_skip(w)
         w.line(f"{v} = {w.const(ListView)}(b, {q}, e, {w.vars[self.uses[0]]}, {w.const(self.cls.plan)})")
         w.vars[self.name] = v
@@ -341,38 +324,37 @@ class PartListField(ListField):
 class OldPartListField(PartListField):
     """A list whose elements had another form once: `old`, told by the number of bytes that are left."""
 
-    __slots__ = ["old"]
+    __slots__ = ["new", "old"]
 
     def __init__(self, name: str, cls: type[Packet], old: type[Packet], count: str | None = None) -> None:
         PartListField.__init__(self, name, cls, count)
-        self.old = PartListField(name, old, count)
+        self.new, self.old = PartListField(name, cls, count), PartListField(name, old, count)
 
-    def _either(self, w: Writer, emit: Callable[[PartListField], None]) -> None:
+    def _either(self, w: Writer, emit: Callable[[PartListField], Any]) -> None:
         count = w.vars[self.uses[0]]
         with w.block(f"if {count} and e - p == {count} * {fixed_size(self.old.cls)}:"):
             emit(self.old)
-        variable = w.vars.get(self.name)
         with w.block("else:"):
             emit(self.new)
-            if variable:
-                w.line(f"{variable} = {w.vars[self.name]}")
-        if variable:
-            w.vars[self.name] = variable
-
-    @property
-    def new(self) -> PartListField:
-        """The list in its form of today."""
-        return PartListField(self.name, self.cls, *self.uses)
 
     def emit_skip(self, w: Writer) -> None:
         self._either(w, lambda f: f.emit_skip(w))
 
     def emit_load(self, w: Writer) -> None:
-        self._either(w, lambda f: f.emit_load(w))
+        v = w.new()
+
+        def load(f: PartListField) -> None:
+            f.emit_load(w)
+            w.line(f"{v} = {w.vars[f.name]}")
+
+        self._either(w, load)
+        w.vars[self.name] = v
 
     def emit_list_into(self, w: Writer, target: str) -> None:
         self._either(w, lambda f: f.emit_list_into(w, target))
 
     def emit_view(self, w: Writer) -> str:
-        self._either(w, lambda f: None if f.emit_view(w) else None)
-        return w.vars[self.name]
+        v = w.new()
+        self._either(w, lambda f: w.line(f"{v} = {f.emit_view(w)}"))
+        w.vars[self.name] = v
+        return v

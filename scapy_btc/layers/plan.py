@@ -11,7 +11,7 @@ As `struct` and `dataclasses` do, the source of small functions is generated onc
 - `trace(b, p, e, r, at)`: a slow `record` that leaves in `r` what it read and in `at` where it was when it failed.
 
 `b` is the whole buffer, `p` where to start, `e` where the payload ends. A function that needs bytes that are not there
-raises one of `BROKEN`; `Plan` turns that into `FormatError`. Nothing is allocated for a count before its bytes are seen.
+raises one of `BROKEN`; `Plan.failure` says why. Nothing is allocated for a count before its bytes are seen.
 """
 
 from __future__ import annotations
@@ -352,7 +352,8 @@ class Plan:
             self.trace(b, p, e, record, at)
         except BROKEN as error:
             field, offset = at
-            record.pop(field, None) if record.get(field) in ([], None) else None
+            if not (isinstance(record.get(field), list) and record[field]):  # of a list the first elements are readable
+                record.pop(field, None)
             if isinstance(error, FormatError) and error.args != ("cut short",):
                 return FormatError(f"{field}: {error}", field=field, offset=offset - p), record
             return FormatError(f"cut short in {field} at byte {offset - p} of {e - p}",

@@ -12,6 +12,7 @@ from ..chain.proof_of_work import difficulty
 from ..chain.script import address, disassemble
 from ..networks import Network, by_magic
 from ..protocol import COIN
+from .envelope import default_network
 from .fields import BytesField, OptionalField
 
 
@@ -59,7 +60,6 @@ class OutputScriptField(ScriptField):
     def i2repr(self, pkt: Any, x: Any) -> str:
         if not isinstance(x, bytes):
             return repr(x)
-        from .envelope import default_network
         paid = address(x, network_of(pkt) or default_network())
         return disassemble(x) + (f" ({paid})" if paid else "")
 

@@ -25,7 +25,7 @@ class NoteField(Field[Any, Any]):
     def i2len(self, pkt: Any, x: Any) -> int:
         return 0
 
-    def randval(self) -> None:
+    def randval(self) -> Any:
         return None
 
 

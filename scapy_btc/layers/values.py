@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from scapy.volatile import RandBin, RandNum, VolatileValue
@@ -11,7 +10,7 @@ from scapy.volatile import RandBin, RandNum, VolatileValue
 from ..wire import compactsize
 from ..wire.hashes import hash_hex, hex_hash
 from .fields import as_bytes
-from .parts import SHOWN, ListField
+from .parts import ListField, shown
 from .plan import Writer
 
 
@@ -26,32 +25,17 @@ class RandList(VolatileValue[Any]):
         return [self.element._fix() for _ in range(RandNum(1, 3)._fix())]
 
 
-def shown(values: Any, text: Callable[[Any], str]) -> str:
-    """A list as one line, not longer than a reader wants it."""
-    if not isinstance(values, (list, tuple)):
-        return repr(values)
-    more = [f"... {len(values) - SHOWN:,} more"] if len(values) > SHOWN else []
-    return f"[{', '.join([*map(text, values[:SHOWN]), *more])}]"
-
-
 class HashListField(ListField):
     """A list of 32-byte hashes: wire bytes inside, shown and accepted as reversed hex."""
 
     def any2element(self, pkt: Any, x: Any) -> Any:
         return hex_hash(x) if isinstance(x, str) else as_bytes(x)
 
-    def i2h(self, pkt: Any, x: Any) -> Any:
-        return x
-
     def i2repr(self, pkt: Any, x: Any) -> str:
         return shown(x, lambda v: hash_hex(v) if isinstance(v, bytes) and len(v) == 32 else repr(v))
 
     def addfield(self, pkt: Any, s: bytes, val: Any) -> bytes:
-        return s + b"".join(as_bytes(v) for v in val)
-
-    def getfield(self, pkt: Any, s: bytes) -> tuple[bytes, list[bytes]]:
-        n = 32 * pkt.getfieldval(self.uses[0])
-        return s[n:], [s[i:i + 32] for i in range(0, n, 32)]
+        return s + b"".join(self.any2element(pkt, v) for v in val)
 
     def randval(self) -> VolatileValue[Any]:
         return RandList(RandBin(32))
@@ -78,7 +62,7 @@ class HashListField(ListField):
 class IntListField(ListField):
     """A list of integers of `size` bytes each, little-endian."""
 
-    __slots__ = ["size", "signed"]
+    __slots__ = ["signed", "size"]
 
     def i2repr(self, pkt: Any, x: Any) -> str:
         return shown(x, str)
@@ -89,11 +73,6 @@ class IntListField(ListField):
 
     def addfield(self, pkt: Any, s: bytes, val: Any) -> bytes:
         return s + b"".join(int(v).to_bytes(self.size, "little", signed=v < 0) for v in val)
-
-    def getfield(self, pkt: Any, s: bytes) -> tuple[bytes, list[int]]:
-        n = self.size * pkt.getfieldval(self.uses[0])
-        return s[n:], [int.from_bytes(s[i:i + self.size], "little", signed=self.signed)
-                       for i in range(0, n, self.size)]
 
     def randval(self) -> VolatileValue[Any]:
         return RandList(RandNum(0, 2**(8 * self.size - 1) - 1))
@@ -122,6 +101,16 @@ class IntListField(ListField):
         return v
 
 
+def read_number(f: ListField, w: Writer) -> str:
+    """Code that reads a CompactSize in an element of list `f`; the local that holds it."""
+    n = w.new("n")
+    notes = f", notes, {f.name!r}" if w.mode == "end" else ""
+    w.line(f"{n} = b[p]")
+    w.line(f"if {n} < 253: p += 1")
+    w.line(f"else: {n}, p = wide(b, p{notes})")
+    return n
+
+
 class CompactSizeListField(ListField):
     """A list of CompactSize numbers (the differential indexes of BIP 152)."""
 
@@ -131,27 +120,12 @@ class CompactSizeListField(ListField):
     def addfield(self, pkt: Any, s: bytes, val: Any) -> bytes:
         return s + b"".join(compactsize.encode(v, getattr(v, "width", None)) for v in val)
 
-    def getfield(self, pkt: Any, s: bytes) -> tuple[bytes, list[int]]:
-        out, p = [], 0
-        for _ in range(pkt.getfieldval(self.uses[0])):
-            n, p = compactsize.read(s, p)
-            out.append(n)
-        return s[p:], out
-
     def randval(self) -> VolatileValue[Any]:
         return RandList(RandNum(0, 2**16 - 1))
 
-    def _number(self, w: Writer) -> str:
-        n = w.new("n")
-        notes = f", notes, {self.name!r}" if w.mode == "end" else ""
-        w.line(f"{n} = b[p]")
-        w.line(f"if {n} < 253: p += 1")
-        w.line(f"else: {n}, p = wide(b, p{notes})")
-        return n
-
     def emit_skip(self, w: Writer) -> None:
         with self._each(w):
-            self._number(w)
+            read_number(self, w)
 
     def emit_load(self, w: Writer) -> None:
         v = w.new()
@@ -159,7 +133,7 @@ class CompactSizeListField(ListField):
         w.vars[self.name] = v
 
     def emit_element(self, w: Writer) -> str:
-        return self._number(w)
+        return read_number(self, w)
 
 
 class LongBytes(bytes):
@@ -198,35 +172,25 @@ class BytesListField(ListField):
     def addfield(self, pkt: Any, s: bytes, val: Any) -> bytes:
         return s + b"".join(compactsize.encode(len(v), getattr(v, "width", None)) + v for v in map(as_bytes, val))
 
-    def getfield(self, pkt: Any, s: bytes) -> tuple[bytes, list[bytes]]:
-        out, p = [], 0
-        for _ in range(pkt.getfieldval(self.uses[0])):
-            n, p = compactsize.read(s, p)
-            out.append(counted(s[p:p + n], n))
-            p += n
-        return s[p:], out
-
     def randval(self) -> VolatileValue[Any]:
         return RandList(RandBin(RandNum(0, 80)))
 
-    _number = CompactSizeListField._number
-
     def emit_skip(self, w: Writer) -> None:
         with self._each(w):
-            w.moves.append(self._number(w))
+            w.moves.append(read_number(self, w))
 
     def emit_load(self, w: Writer) -> None:
         w.space["counted"] = counted
         v = w.new()
         w.line(f"{v} = []")
         with self._each(w):
-            n = self._number(w)
+            n = read_number(self, w)
             w.line(f"{v}.append(counted(b[p:p + {n}], {n}))")
             w.moves.append(n)
         w.vars[self.name] = v
 
     def emit_element(self, w: Writer) -> str:
-        n, v = self._number(w), w.new()
+        n, v = read_number(self, w), w.new()
         w.line(f"{v} = b[p:p + {n}]")
         w.moves.append(n)
         return self.plain.format(v)
