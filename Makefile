@@ -10,6 +10,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CLI := $(BIN)/scapy-btc
 BCOIN := tests/peers/bcoin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -q
@@ -18,8 +19,14 @@ INSTALL = $(APT) update && $(APT) install -y --no-install-recommends
 .PHONY: demo test lint bench docs clean install tshark node
 .DELETE_ON_ERROR:
 
+# what is shown first of three nodes that sync, mine and relay; then what is found in spoiled captures
+SHOWN := version,verack,sendcmpct,getheaders,headers,cmpctblock,getblocktxn,blocktxn,tx,filterload,merkleblock,reject
 demo: install
-	@$(BIN)/python pcaps/demo.py
+	$(CLI) read --msgtype $(SHOWN) -c 30 pcaps/bcoin-regtest.pcapng
+	$(CLI) read -V --msgtype cmpctblock -c 1 pcaps/bcoin-regtest.pcapng
+	$(CLI) stats pcaps/bcoin-regtest.pcapng
+	$(CLI) read -c 30 pcaps/broken-loss-order-repeats.pcap.gz
+	$(CLI) stats pcaps/broken-loss-order-repeats.pcap.gz pcaps/broken-checksums.pcap.gz pcaps/broken-garbage.pcap.gz
 
 test: lint tshark $(BCOIN)/node_modules/.package-lock.json
 	$(BIN)/python -m pytest
