@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from scapy_btc.networks import MAINNET, Network
-from scapy_btc.protocol import MAX_PROTOCOL_MESSAGE_LENGTH
-from scapy_btc.wire.events import Frame
-from scapy_btc.wire.hashes import checksum
-from scapy_btc.wire.header import is_well_formed
+from ..networks import MAINNET, Network
+from ..protocol import MAX_PROTOCOL_MESSAGE_LENGTH
+from ..wire.events import Frame
+from ..wire.hashes import checksum
+from ..wire.header import is_well_formed
 
 
 @lru_cache(maxsize=1024)
@@ -43,8 +43,8 @@ class Message:
     """Numbers, from 1, of the first and the last captured frame (record, of a log) that holds bytes of it."""
     frame: Frame
     """The envelope as it stood on the wire. In a log magic and checksum are not on record."""
-    order: str | None = None
-    """What is wrong with the moment at which it came, as a code; None when nothing is."""
+    said: str | None = None
+    """What its sender had said before: "version", "verack", or "" for neither; None: the beginning is not on record."""
     _found: list[str] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -62,8 +62,6 @@ class Message:
             found.append("over-size")
         if frame.resynchronised:
             found.append("resynchronised")
-        if self.order:
-            found.append(self.order)
         return found
 
     @property
@@ -71,19 +69,28 @@ class Message:
         """Everything that a careful reader would want to be told, as codes (`messages.findings.FINDINGS`)."""
         if self._found is None:
             from ..messages.findings import examine
-            self._found = self.frame_findings + examine(self.msgtype, self.payload, self.network)
+            from ..messages.relations import out_of_order
+
+            misplaced = out_of_order(self.said, self.msgtype)
+            self._found = [
+                *self.frame_findings,
+                *([misplaced] if misplaced else []),
+                *examine(self.msgtype, self.payload, self.network),
+            ]
         return self._found
 
     @property
     def packet(self) -> Any:
         """The Scapy packet, `BTC/...` as it would be in v1."""
         from ..layers.envelope import BTC
+
         return BTC(self.frame_bytes)
 
     @property
     def record(self) -> dict[str, Any]:
         """The message in the record format, as `-T jsonl` prints it."""
         from .records import message_record
+
         return message_record(self)
 
     @property

@@ -45,7 +45,7 @@ FINDINGS: dict[str, Finding] = {
     "gap": Finding(_W, "bytes of the connection are not in the capture"),
     "skipped": Finding(_W, "bytes that belong to no message"),
     "truncated": Finding(_W, "a message of which bytes are missing"),
-    "overlap-differs": Finding(_E, "bytes of a connection were sent again with different content"),
+    "overlap-differs": Finding(_E, "bytes of a connection were sent again with other content"),
     "encrypted": Finding(_N, "bytes of a connection that does not speak v1, on a port of Bitcoin's"),
     "unrecognised": Finding(_N, "likewise, and the beginning of the connection was not captured"),
     # the envelope
