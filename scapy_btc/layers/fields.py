@@ -136,7 +136,7 @@ class BytesField(_BytesBase):
 
     __slots__ = ["uses"]
 
-    def __init__(self, name: str, default: bytes = b"", length: str | None = None) -> None:
+    def __init__(self, name: str, default: bytes | None = b"", length: str | None = None) -> None:
         Field.__init__(self, name, default, "0s")
         self.uses = (length or f"{name}_length",)
 
@@ -172,7 +172,7 @@ class TextField(BytesField):
 class RestField(_BytesBase):
     """All bytes up to the end of the payload."""
 
-    def __init__(self, name: str, default: bytes = b"") -> None:
+    def __init__(self, name: str, default: bytes | None = b"") -> None:
         Field.__init__(self, name, default, "0s")
 
     def emit_skip(self, w: Writer) -> None:
@@ -194,7 +194,7 @@ class FixedBytesField(_BytesBase):
     __slots__ = ["code"]
 
     def __init__(self, name: str, default: bytes | None, size: int) -> None:
-        Field.__init__(self, name, default if default is not None else bytes(size), f"{size}s")
+        Field.__init__(self, name, default, f"{size}s")
         self.code = f"{size}s"
 
     def randval(self) -> VolatileValue[bytes]:
@@ -206,7 +206,7 @@ class HashField(FixedBytesField):
 
     plain = "{}[::-1].hex()"
 
-    def __init__(self, name: str, default: bytes = bytes(32)) -> None:
+    def __init__(self, name: str, default: bytes | None = bytes(32)) -> None:
         FixedBytesField.__init__(self, name, default, 32)
 
     def any2i(self, pkt: Any, x: Any) -> Any:

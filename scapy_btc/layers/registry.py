@@ -27,6 +27,7 @@ class BTCMessage(BTCPacket):
     :cvar since: the protocol version that introduced it
     :cvar status: what became of it
     :cvar answered_by: names of the messages that answer it
+    :cvar echoes: names of the fields that it copies from the request it answers
     :cvar before_verack: True for what is agreed between `version` and `verack` and must not come later; None for what
         may come at any time after `version`
     """
@@ -37,6 +38,7 @@ class BTCMessage(BTCPacket):
     since: ClassVar[int | None] = None
     status: ClassVar[str] = ACTIVE
     answered_by: ClassVar[tuple[str, ...]] = ()
+    echoes: ClassVar[tuple[str, ...]] = ()
     before_verack: ClassVar[bool | None] = False
 
     @classmethod
@@ -76,7 +78,7 @@ class BTCMessage(BTCPacket):
 
     def belongs_to(self, request: Any) -> bool:
         """Whether this message, of the right type, answers just that request."""
-        return True
+        return all(self.getfieldval(name) == request.getfieldval(name) for name in self.echoes)
 
 
 def summary_line(cls: type[BTCMessage], payload: bytes) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from scapy.fields import LEIntField, LELongField
 
 from ..layers.fields import BytesField, CompactSizeField, HashField
+from ..layers.lists import raws
 from ..layers.packet import BTCPacket
 from ..layers.parts import PartField, PartListField
 from ..layers.registry import BTCMessage
@@ -52,7 +53,7 @@ class BTCBlock(_HeaderFirst):
 
     def txids(self) -> list[str]:
         """The txid of every transaction, as reversed hex; none becomes a Packet."""
-        return [hash_hex(txid_of(raw, 0, len(raw))) for raw in self.get_field("transactions").raws(self.transactions)]
+        return [hash_hex(txid_of(raw, 0, len(raw))) for raw in raws(self.transactions)]
 
     def belongs_to(self, request: Any) -> bool:
         return asked_for(request, self.block_hash)
@@ -76,7 +77,8 @@ class BTCMerkleBlock(_HeaderFirst):
 
     @classmethod
     def describe(cls, v: Mapping[str, Any], payload: bytes) -> str:
-        return f"{hash_hex(sha256d(payload[:80]))}: {v['hashes_count']} hashes of {transactions(v['total_transactions'])}"
+        total = transactions(v["total_transactions"])
+        return f"{hash_hex(sha256d(payload[:80]))}: {v['hashes_count']} hashes of {total}"
 
     def belongs_to(self, request: Any) -> bool:
         return asked_for(request, self.block_hash)
@@ -89,13 +91,9 @@ class BTCPrefilledTx(BTCPacket):
     fields_desc = [CompactSizeField("index", 0), PartField("transaction", BTCTx)]
 
 
-class BTCCmpctBlock(_HeaderFirst):
-    """A block by short transaction ids, for nodes that have most transactions already (BIP 152)."""
+class CompactBlockMessage(_HeaderFirst):
+    """A message with a block by short transaction ids."""
 
-    name = "BTC cmpctblock"
-    msgtype = "cmpctblock"
-    short_id = 4
-    bip, since = "152", 70014
     answered_by = ("getblocktxn",)
     fields_desc = [
         PartField("header", BTCBlockHeader),
@@ -110,6 +108,15 @@ class BTCCmpctBlock(_HeaderFirst):
     def describe(cls, v: Mapping[str, Any], payload: bytes) -> str:
         return (f"{hash_hex(sha256d(payload[:80]))}: {v['shortids_count']} short ids, "
                 f"{v['prefilled_count']} prefilled")
+
+
+class BTCCmpctBlock(CompactBlockMessage):
+    """A block by short transaction ids, for nodes that have most transactions already (BIP 152)."""
+
+    name = "BTC cmpctblock"
+    msgtype = "cmpctblock"
+    short_id = 4
+    bip, since = "152", 70014
 
     def belongs_to(self, request: Any) -> bool:
         return asked_for(request, self.block_hash)
@@ -141,6 +148,7 @@ class BTCBlockTxn(BTCMessage):
     msgtype = "blocktxn"
     short_id = 3
     bip, since = "152", 70014
+    echoes = ("block_hash",)
     fields_desc = [
         HashField("block_hash"),
         CompactSizeField("transactions_count", None, count_of="transactions"),
@@ -150,9 +158,6 @@ class BTCBlockTxn(BTCMessage):
     @classmethod
     def describe(cls, v: Mapping[str, Any], payload: bytes) -> str:
         return f"{v['block_hash']}: {transactions(v['transactions_count'])}"
-
-    def belongs_to(self, request: Any) -> bool:
-        return bool(self.getfieldval("block_hash") == request.getfieldval("block_hash"))
 
 
 def transactions(count: int) -> str:

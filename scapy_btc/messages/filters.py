@@ -43,6 +43,7 @@ class BTCCFilter(BTCMessage):
     msgtype = "cfilter"
     short_id = 23
     bip, status = "157", OPTIONAL
+    echoes = ("filter_type",)
     fields_desc = [
         ByteEnumField("filter_type", 0, BLOCK_FILTER_TYPES),
         HashField("block_hash"),
@@ -71,6 +72,7 @@ class BTCCFHeaders(BTCMessage):
     msgtype = "cfheaders"
     short_id = 25
     bip, status = "157", OPTIONAL
+    echoes = ("filter_type", "stop_hash")
     fields_desc = [
         ByteEnumField("filter_type", 0, BLOCK_FILTER_TYPES),
         HashField("stop_hash"),
@@ -82,9 +84,6 @@ class BTCCFHeaders(BTCMessage):
     @classmethod
     def describe(cls, v: Mapping[str, Any], payload: bytes) -> str:
         return f"{v['filter_hashes_count']} filter hashes up to {v['stop_hash']}"
-
-    def belongs_to(self, request: Any) -> bool:
-        return bool(self.getfieldval("stop_hash") == request.getfieldval("stop_hash"))
 
 
 class BTCGetCFCheckpt(BTCMessage):
@@ -109,6 +108,7 @@ class BTCCFCheckpt(BTCMessage):
     msgtype = "cfcheckpt"
     short_id = 27
     bip, status = "157", OPTIONAL
+    echoes = ("filter_type", "stop_hash")
     fields_desc = [
         ByteEnumField("filter_type", 0, BLOCK_FILTER_TYPES),
         HashField("stop_hash"),
@@ -119,6 +119,3 @@ class BTCCFCheckpt(BTCMessage):
     @classmethod
     def describe(cls, v: Mapping[str, Any], payload: bytes) -> str:
         return f"{v['filter_headers_count']} filter headers up to {v['stop_hash']}"
-
-    def belongs_to(self, request: Any) -> bool:
-        return bool(self.getfieldval("stop_hash") == request.getfieldval("stop_hash"))

@@ -34,11 +34,9 @@ class BTCPong(BTCMessage):
     msgtype = "pong"
     short_id = 19
     bip, since = "31", 60001
+    echoes = ("nonce",)
     fields_desc = [LELongField("nonce", 0)]
 
     @classmethod
     def describe(cls, v: Mapping[str, Any], payload: bytes) -> str:
         return f"{v['nonce']:#018x}"
-
-    def belongs_to(self, request: Any) -> bool:
-        return bool(self.nonce == request.nonce)

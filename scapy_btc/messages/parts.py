@@ -69,7 +69,7 @@ class BTCTimedNetAddr(BTCPacket):
     """A network address in its legacy form, with the time the sender last believed the node reachable."""
 
     name = "BTC timed network address"
-    fields_desc = [TimeField("timestamp", 0), BTCNetAddr]
+    fields_desc = [TimeField("timestamp", 0), *BTCNetAddr.fields_desc]
 
 
 def bip155_text(network_id: int, address: bytes) -> str:
@@ -97,7 +97,7 @@ class BIP155AddressField(BytesField):
         return address
 
     def i2h(self, pkt: Any, x: Any) -> Any:
-        network_id = pkt.getfieldval("network_id") if pkt is not None else None
+        network_id: Any = pkt.getfieldval("network_id") if pkt is not None else None
         if isinstance(x, bytes) and BIP155_ADDRESS_SIZES.get(network_id) == len(x):
             return format_bip155(network_id, x)
         return x

@@ -53,15 +53,9 @@ class BTCTxWitness(BTCPacket):
     ]
 
 
-class BTCTx(BTCMessage):
-    """A transaction; in the extended form of BIP 144 when it has a witness.
+class TransactionMessage(BTCMessage):
+    """A message that is a transaction."""
 
-    `marker` and `flag` stand on the wire when there is a witness, or when they are set.
-    """
-
-    name = "BTC tx"
-    msgtype = "tx"
-    short_id = 21
     fields_desc = [
         LEIntField("version", 2),
         SegwitField(ByteField("marker", None), "b[p] == 0 and b[p + 1] != 0", written=0),
@@ -94,6 +88,17 @@ class BTCTx(BTCMessage):
         txid = hash_hex(txid_of(payload, 0, len(payload)))
         total = coins(sum(output["value"] for output in v["outputs"]))
         return f"{txid}: {v['inputs_count']} in, {v['outputs_count']} out, {total}{lock(v['lock_time'])}"
+
+
+class BTCTx(TransactionMessage):
+    """A transaction; in the extended form of BIP 144 when it has a witness.
+
+    `marker` and `flag` stand on the wire when there is a witness, or when they are set.
+    """
+
+    name = "BTC tx"
+    msgtype = "tx"
+    short_id = 21
 
 
 def txid_of(b: bytes, p: int, e: int) -> bytes:
