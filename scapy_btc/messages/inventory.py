@@ -16,7 +16,7 @@ from ..layers.registry import BTCMessage
 from ..layers.values import HashListField
 from ..protocol import MAX_HEADERS_RESULTS, MAX_INV_SZ, MAX_LOCATOR_SZ, PROTOCOL_VERSION, inv_type_name
 from ..wire.hashes import hash_hex, sha256d
-from .parts import BTCBlockHeader, BTCInvVector, listed
+from .parts import BTCBlockHeader, BTCInvVector
 
 
 class _Inventory(BTCMessage):
@@ -124,7 +124,7 @@ class BTCHeaders(BTCMessage):
     @classmethod
     def describe(cls, v: Mapping[str, Any], payload: bytes) -> str:
         last = payload[len(payload) - 81:len(payload) - 1]
-        return listed(v["headers_count"], "header", "headers", [f"up to {hash_hex(sha256d(last))}"]).rstrip(" .")
+        return f"{v['headers_count']} up to {hash_hex(sha256d(last))}" if v["headers_count"] else "none"
 
 
 class BTCMempool(BTCMessage):
