@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every name for the Scapy shell: the envelope, all messages and parts, and what `command()` writes.
+"""Every name for the Scapy shell: envelope, messages, parts, networks, and what `command()` writes.
 
     >>> from scapy_btc.all import *
 """
 
 from __future__ import annotations
+
+from scapy.config import conf
 
 from .layers.envelope import BTC
 from .layers.packet import BTCPacket
@@ -12,7 +14,13 @@ from .layers.registry import BTCMessage
 from .layers.undecoded import BTCEncrypted, BTCMalformed, BTCTrailing, BTCUnknown
 from .layers.values import LongBytes
 from .messages import TOPICS
+from .networks import MAINNET, REGTEST, SIGNET, TESTNET3, TESTNET4, Network, register
 from .wire.compactsize import CompactSize
+
+__all__ = [
+    "BTC", "MAINNET", "REGTEST", "SIGNET", "TESTNET3", "TESTNET4", "BTCEncrypted", "BTCMalformed", "BTCMessage",
+    "BTCTrailing", "BTCUnknown", "CompactSize", "LongBytes", "Network", "register",
+]
 
 _declared = {
     name: value
@@ -22,7 +30,9 @@ _declared = {
     and name.startswith("BTC")
 }
 globals().update(_declared)
-
-_core = (BTC, BTCMessage, BTCPacket, BTCUnknown, BTCMalformed, BTCTrailing, BTCEncrypted, CompactSize, LongBytes)
-__all__ = [cls.__name__ for cls in _core]
 __all__ += _declared
+
+# explore() only finds what is filed below "scapy", and its menu fails on anything else
+_filed = conf.layers.ldict
+_ours = [cls for module in list(_filed) if module.startswith("scapy_btc.") for cls in _filed.pop(module)]
+_filed.setdefault("scapy.contrib.bitcoin", []).extend(_ours)
