@@ -225,8 +225,8 @@ def load_class(w: Writer, cls: Any) -> None:
                 w.line(f"{var} = {w.vars[f.name]}")
             w.vars[f.name] = var
             # an absent field whose default is a value must be told apart from one never set
-            w.line(f"if {var} is not None: d[{f.name!r}] = {var}" if f.fld.default in (None, ()) else
-                   f"d[{f.name!r}] = {var}")
+            unset_is_absent = f.fld.default is None or f.fld.islist
+            w.line(f"{f'if {var} is not None: ' if unset_is_absent else ''}d[{f.name!r}] = {var}")
         else:
             load_run(w, run)
             for f in run:
