@@ -166,10 +166,10 @@ class BTCPacket(Packet):
                 if f.holds_packets and isinstance(value := self.getfieldval(f.name), list) and len(value) > SHOWN}
         if not long:
             return super()._show_or_dump(dump, indent, lvl, label_lvl, first_call)
-        clone = self.copy()
-        for name, value in long.items():
-            clone.fields[name] = [*value[:SHOWN], More(len(value) - SHOWN)]
-        shown: str | None = Packet._show_or_dump(clone, dump, indent, lvl, label_lvl, first_call)
+        cut = {name: [*value[:SHOWN], More(len(value) - SHOWN)] for name, value in long.items()}
+        stand_in = self.clone_with(**{**self.fields, **cut})
+        stand_in.payload = self.payload
+        shown: str | None = Packet._show_or_dump(stand_in, dump, indent, lvl, label_lvl, first_call)
         return shown
 
     # Searching: elements of a lazy list are not made to look for a class that they can neither be nor hold
