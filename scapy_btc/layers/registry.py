@@ -66,7 +66,7 @@ class BTCMessage(BTCPacket):
     def derive(cls, payload: bytes) -> dict[str, Any]:
         """What is not on the wire but follows from it: txid, wtxid, block_hash.
 
-        :param payload: a whole, well-formed payload
+        :param payload: a payload that can be read; bytes after its last field do not count
         """
         return {}
 

@@ -16,6 +16,7 @@ from . import (
     parts,
     proposed,
     retired,
+    state,
     transactions,
     utreexo,
 )
@@ -33,6 +34,7 @@ TOPICS = (
     retired,
     early,
     proposed,
+    state,
     utreexo,
     closed,
 )

@@ -81,7 +81,8 @@ class TransactionMessage(BTCMessage):
 
     @classmethod
     def derive(cls, payload: bytes) -> dict[str, Any]:
-        return {"txid": hash_hex(txid_of(payload, 0, len(payload))), "wtxid": hash_hex(sha256d(payload))}
+        end = cls.plan.end(payload, 0, len(payload), [])
+        return {"txid": hash_hex(txid_of(payload, 0, end)), "wtxid": hash_hex(sha256d(payload[:end]))}
 
     @classmethod
     def describe(cls, v: Mapping[str, Any], payload: bytes) -> str:
