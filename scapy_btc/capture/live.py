@@ -29,6 +29,7 @@ class LiveFrames:
 
     :param interfaces: their names; none means all that are up
     :param bpf: a capture filter as tcpdump has it; needs libpcap
+    :ivar names: the interfaces that are listened on
     :ivar dropped: frames that the kernel threw away because we were too slow, known after `close`
 
     Raises CaptureError when an interface cannot be listened on.
@@ -41,7 +42,8 @@ class LiveFrames:
 
         self.dropped = 0
         self._sockets: list[Any] = []
-        for name in interfaces or get_if_list():
+        self.names = tuple(interfaces or get_if_list())
+        for name in self.names:
             try:
                 opened = conf.L2listen(iface=name, filter=bpf)
             except PermissionError:

@@ -14,6 +14,7 @@ from ..messages.enrich import enrich
 from ..messages.findings import FINDINGS, examine
 from ..messages.parts import BTCBlockHeader
 from ..networks import Network, by_magic
+from ..wire.hashes import checksum
 
 HEADER = "header"
 
@@ -60,7 +61,7 @@ def decode_piece(data: bytes, kind: str | None, network: Network | None, form: s
             msgtype, payload = kind, data
             packet = BTC(magic=network, msgtype=kind) / dissected(cls, data)
         findings = examine(msgtype, payload, network)
-        if kind == "message" and packet.checksum and packet.checksum_remark() != " (ok)":
+        if kind == "message" and packet.checksum not in (b"", checksum(payload)):
             findings.insert(0, "bad-checksum")
         fields = fields_of(msgtype, payload)
         known = lookup(msgtype)

@@ -13,9 +13,8 @@ from typing import Any
 import click
 
 from ..capture.message import Message
-from ..capture.reader import Reader, read
+from ..capture.reader import Reader, read, read_frames
 from ..capture.select import Selection
-from ..capture.writers import open_writer
 from ..errors import CaptureError
 from ..messages.findings import Severity, severity
 from .options import selection
@@ -37,7 +36,11 @@ class Show:
         self.printer = Printer(
             out, chosen["form"], chosen["tree"], chosen["hexdump"], not chosen["no_fields"], chosen["derived"],
             chosen["payload"], thorough=self.strict, colour=use_colour(out))
-        self.writer = stack.enter_context(open_writer(chosen["write"])) if chosen["write"] else None
+        self.writer = None
+        if chosen["write"]:
+            from ..capture.writers import open_writer
+
+            self.writer = stack.enter_context(open_writer(chosen["write"]))
         self.messages = 0
         self.bytes = 0
         self.findings: Counter[str] = Counter()
@@ -119,6 +122,30 @@ def read_files(files: tuple[str, ...], chosen: dict[str, Any]) -> int:
             show.close(failed)
             raise
         return show.close(failed)
+
+
+def read_live(interfaces: tuple[str, ...], bpf: str | None, chosen: dict[str, Any]) -> int:
+    """Show the messages of interfaces until Ctrl-C; the exit status."""
+    if "-" in interfaces:
+        return read_files(("-",), {**chosen, "follow": False})
+    from ..capture.live import LiveFrames
+
+    wanted = selection(chosen)
+    network = chosen.pop("network")
+    with ExitStack() as stack:
+        show = Show(chosen, wanted, stack)
+        frames = LiveFrames(interfaces, bpf)
+        stack.callback(frames.close)
+        click.echo(f"scapy-btc: listening on {', '.join(frames.names)}; Ctrl-C ends it", err=True)
+        try:
+            with read_frames(frames, network) as reader:
+                show.take(reader)
+        except KeyboardInterrupt:
+            pass  # the way to end it
+        frames.close()
+        if frames.dropped:
+            click.echo(f"scapy-btc: {frames.dropped:,} frames were dropped: too many to keep up with", err=True)
+        return show.close(failed=False)
 
 
 def reason_of(name: str, error: Exception) -> str:

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`read`: the messages of any source, which is told by its content."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, BinaryIO
+
+from ..errors import CaptureError
+from ..networks import Network, by_name
+from . import pcap, pcapng
+from .bytesource import ByteSource
+from .message import Message, StreamEvent
+from .streams import StreamTable
+
+Item = Message | StreamEvent
+
+
+class Reader:
+    """An iterator over the messages of a source; also a context manager that closes what was opened.
+
+    :ivar counts: how many messages, events and connections there were so far, and what else the source held
+    """
+
+    def __init__(self, items: Iterator[Item], counts: Counter[str], source: ByteSource | None = None,
+                 file: BinaryIO | None = None) -> None:
+        self.counts = counts
+        self._items, self._source, self._file = items, source, file
+
+    @property
+    def position(self) -> int:
+        """Bytes of the file that were read so far, compressed as they are."""
+        return self._source.position if self._source else 0
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._items
+
+    def __next__(self) -> Any:
+        return next(self._items)
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the reading."""
+        close = getattr(self._items, "close", None)
+        if close:
+            close()
+        if self._file:
+            self._file.close()
+
+
+def read(source: str | os.PathLike[str] | BinaryIO, events: bool = False, network: Network | str | None = None,
+         follow: bool = False) -> Reader:
+    """The messages of a capture, a message capture of Bitcoin Core, or a block file.
+
+    :param source: a path, `-` for standard input, or a binary file; pcap and pcapng, also gzip or zstd; for message
+        captures a `msgs_recv.dat`, a `msgs_sent.dat` or a directory of them; `blk*.dat`
+    :param events: also give what is no message but must not be lost (`StreamEvent`); it is always counted
+    :param network: read as this network; without it the magic tells, then the port; a message capture is mainnet's
+    :param follow: message captures: go on while they grow
+    :return: an iterator of `Message` (and `StreamEvent`)
+
+    Raises CaptureError, at once or after everything readable, when the source is none of these, damaged or cut short.
+    """
+    known = by_name(network) if isinstance(network, str) else network
+    reader = _open(source, known, follow)
+    return reader if events else Reader(filter(_is_message, reader), reader.counts, reader._source, reader._file)
+
+
+def read_frames(frames: Iterable[pcap.CapturedFrame], network: Network | None = None) -> Reader:
+    """The messages and events of captured frames: for live interfaces."""
+    table = StreamTable(network)
+    return Reader(_messages(frames, table), table.counts)
+
+
+def _open(source: Any, network: Network | None, follow: bool) -> Reader:
+    if isinstance(source, (str, os.PathLike)) and os.path.isdir(source):
+        from .message_log import read_directory
+        counts: Counter[str] = Counter()
+        return Reader(_counted(read_directory(source, network, follow), counts), counts)
+    file, opened = _file_of(source)
+    name = str(getattr(file, "name", "input")) if file is not sys.stdin.buffer else "standard input"
+    try:
+        return _open_file(file, opened, name, network, follow)
+    except BaseException:
+        if opened:
+            opened.close()
+        raise
+
+
+def _open_file(file: BinaryIO, opened: BinaryIO | None, name: str, network: Network | None, follow: bool) -> Reader:
+    bytesource = ByteSource(file, name)
+    head = bytesource.peek(64)
+    if head[:4] in pcap.MAGICS or head[:4] == pcapng.MAGIC:
+        frames = pcap.pcap_frames(bytesource) if head[:4] in pcap.MAGICS else pcapng.pcapng_frames(bytesource)
+        table = StreamTable(network)
+        return Reader(_messages(frames, table), table.counts, bytesource, opened)
+    from .block_files import looks_like_block_file, read_blocks
+    from .message_log import looks_like_log, read_log
+
+    counts: Counter[str] = Counter()
+    if looks_like_block_file(head, name):
+        items = read_blocks(bytesource, network)
+    elif looks_like_log(head):
+        items = read_log(bytesource, network, follow)
+    elif not head:
+        raise CaptureError(f"{name}: empty")
+    else:
+        raise CaptureError(f"{name}: not a capture (pcap, pcapng), message capture (msgs_*.dat) or block file (blk*.dat)")
+    return Reader(_counted(items, counts), counts, bytesource, opened)
+
+
+def _file_of(source: Any) -> tuple[BinaryIO, BinaryIO | None]:
+    """The file to read, and the same once more if it was opened here."""
+    if source == "-":
+        return sys.stdin.buffer, None
+    if not isinstance(source, (str, os.PathLike)):
+        return source, None
+    try:
+        file = open(source, "rb")
+    except OSError as error:
+        raise CaptureError(f"{os.fspath(source)}: {error.strerror}") from error
+    return file, file
+
+
+def _messages(frames: Iterable[pcap.CapturedFrame], table: StreamTable) -> Iterator[Item]:
+    """What captured frames hold; what still waits comes also when the frames end with an error."""
+    feed = table.feed
+    try:
+        for frame in frames:
+            yield from feed(*frame)
+    except CaptureError:
+        yield from table.close()
+        raise
+    yield from table.close()
+
+
+def _counted(items: Iterable[Item], counts: Counter[str]) -> Iterator[Item]:
+    for item in items:
+        counts["messages" if isinstance(item, Message) else item.event] += 1
+        yield item
+
+
+def _is_message(item: Item) -> bool:
+    return isinstance(item, Message)
