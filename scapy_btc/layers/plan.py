@@ -61,9 +61,10 @@ class Writer:
     def flush(self) -> None:
         """Write the bytes skipped so far as one addition."""
         if self.pending or self.moves:
-            terms = [*self.moves, str(self.pending)] if self.pending else self.moves
-            self.pending, self.moves = 0, []
-            self.lines.append("    " * self.depth + f"p += {' + '.join(terms)}")
+            terms = " + ".join([*self.moves, str(self.pending)] if self.pending else self.moves)
+            self.pending = 0
+            self.moves.clear()  # in place: who appends to it may have flushed it to make what gets appended
+            self.lines.append("    " * self.depth + f"p += {terms}")
 
     def offset(self) -> int:
         """Constant bytes skipped but not yet added to `p`; what is not constant is added now."""
@@ -309,7 +310,7 @@ def source_of(cls: Any, mode: str, space: dict[str, Any]) -> str:
     w = Writer(mode, space)
     if mode in ("end", "starts"):
         skip_class(w, cls)
-        result = "p" if mode == "end" else f"({''.join(f's_{f.name}, ' for f in cls.fields_desc)}p)"
+        result = "p" if mode == "end" else f"({''.join(f's_{f.name}, ' for f in cls.fields_desc)}p,)"
     elif mode == "load":
         load_class(w, cls)
         result = "d, p"
