@@ -17,6 +17,7 @@ from ..wire.header import (
     HEADER_SIZE,
     OLD_HEADER_SIZE,
     VERACK,
+    is_plausible,
     is_well_formed,
     looks_like_old_version,
     message_name,
@@ -24,7 +25,7 @@ from ..wire.header import (
 from .fields import as_bytes
 from .plan import BROKEN
 from .registry import BTCMessage, lookup, messages
-from .undecoded import BTCMalformed, BTCUnknown
+from .undecoded import BTCMalformed, BTCUnknown, with_underlayer
 
 conf.contribs.setdefault("bitcoin", {"network": "mainnet"})
 
@@ -173,7 +174,7 @@ class BTC(Packet):
             self.overloaded_fields = {"msgtype": self.payload.msgtype.encode()[:12]}
 
     def post_build(self, pkt: bytes, pay: bytes) -> bytes:
-        computed = {"length": len(pay) & 0xFFFFFFFF, "checksum": checksum(pay)}
+        computed = {**self.overloaded_fields, "length": len(pay) & 0xFFFFFFFF, "checksum": checksum(pay)}
         header = b""
         for f in self.fields_desc:
             value = self.getfieldval(f.name)
@@ -194,7 +195,7 @@ class BTC(Packet):
         network = by_magic(magic) if isinstance(magic, bytes) else (default_network(),)
         name = network[0].name if network else f"unknown network {magic.hex()}"
         bad = isinstance(check, bytes) and check and self.right_checksum() not in (None, check)
-        return (f"BTC{'' if name == 'mainnet' else f' {name}'}{' bad checksum' if bad else ''}", [type(self.payload)])
+        return with_underlayer(self, f"BTC{'' if name == 'mainnet' else f' {name}'}{' bad checksum' if bad else ''}")
 
     def _command(self, json: bool = False) -> list[tuple[str, Any]]:
         commands = dict(super()._command(json))
@@ -234,10 +235,10 @@ class BTC(Packet):
 
 
 def starts_message(s: bytes) -> bool:
-    """Whether a header stands at the start: known magic, or a name as names must be."""
+    """Whether a header stands at the start: a known magic, or whatever magic with a name and a length as they must be."""
     if len(s) < HEADER_SIZE:
         return len(s) >= OLD_HEADER_SIZE and has_old_header(s)
-    return bool(by_magic(s[:4])) or is_well_formed(s[4:16])
+    return bool(by_magic(s[:4])) or is_plausible(s, 0, s[:4])
 
 
 def has_old_header(s: bytes) -> bool:

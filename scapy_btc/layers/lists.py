@@ -186,7 +186,7 @@ class LazyList(list[Any]):
     def extend(self, values: Iterable[Any]) -> None:
         self[len(self):] = values
 
-    def __iadd__(self, values: Iterable[Any]) -> LazyList:
+    def __iadd__(self, values: Iterable[Any]) -> LazyList:  # type: ignore[misc]
         self.extend(values)
         return self
 

@@ -10,7 +10,7 @@ from scapy.packet import Packet
 
 from .packet import BTCPacket
 from .plan import BROKEN
-from .undecoded import BTCTrailing
+from .undecoded import BTCTrailing, with_underlayer
 
 ACTIVE, OPTIONAL, HISTORIC, PROPOSED, NEVER = "active", "optional", "historic", "proposed", "never deployed"
 """What became of a message, as protocol references say it."""
@@ -71,7 +71,7 @@ class BTCMessage(BTCPacket):
         return {}
 
     def mysummary(self) -> Any:
-        return summary_line(type(self), self.self_build())
+        return with_underlayer(self, summary_line(type(self), self.self_build()))
 
     def answers(self, other: Packet) -> int:
         return int(self.msgtype in getattr(other, "answered_by", ()) and self.belongs_to(other))
@@ -82,11 +82,13 @@ class BTCMessage(BTCPacket):
 
 
 def summary_line(cls: type[BTCMessage], payload: bytes) -> str:
-    """`msgtype` and what matters of the payload; the name alone where it cannot be read."""
+    """`msgtype` and what matters of the payload, printable; the name alone where it cannot be read."""
     try:
         text = cls.describe(cls.plan.view(payload, 0, len(payload))[0], payload)
     except BROKEN:
         text = ""
+    if not text.isprintable():  # a peer's text must not break the line or steer the terminal
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return f"{cls.msgtype} {text}" if text else cls.msgtype
 
 

@@ -38,11 +38,19 @@ class LoadField(StrField):
         return x.hex() if len(x) <= 64 else f"{x[:64].hex()}... ({len(x):,} bytes)"
 
 
+def with_underlayer(packet: Packet, text: str) -> tuple[str, list[type[Packet]]]:
+    """What `mysummary()` returns, so that Scapy asks the layer below too: by itself it asks only the topmost."""
+    return text, [type(packet.underlayer)] if packet.underlayer is not None else []
+
+
 class _Undecoded(Packet):
     fields_desc = [LoadField("load", b"")]
 
-    def mysummary(self) -> str:
-        return f"{self._name} ({len(self.load)} bytes)"
+    def answers(self, other: Packet) -> int:
+        return 0
+
+    def mysummary(self) -> Any:
+        return with_underlayer(self, f"{self._name} ({len(self.load)} bytes)")
 
 
 class BTCUnknown(_Undecoded):
@@ -50,9 +58,10 @@ class BTCUnknown(_Undecoded):
 
     name = "BTC unknown message"
 
-    def mysummary(self) -> str:
+    def mysummary(self) -> Any:
         msgtype = getattr(self.underlayer, "msgtype", None) or "nameless message"
-        return f"{msgtype if isinstance(msgtype, str) else msgtype.hex()} (unknown, {len(self.load)} bytes)"
+        name = msgtype if isinstance(msgtype, str) else msgtype.hex()
+        return with_underlayer(self, f"{name} (unknown, {len(self.load)} bytes)")
 
 
 class BTCMalformed(_Undecoded):
@@ -83,9 +92,9 @@ class BTCMalformed(_Undecoded):
         made.explicit = 1
         return made
 
-    def mysummary(self) -> str:
+    def mysummary(self) -> Any:
         msgtype = getattr(self.underlayer, "msgtype", None) or ""
-        return f"{msgtype} malformed: {self.reason} ({len(self.load)} bytes)".lstrip()
+        return with_underlayer(self, f"{msgtype} malformed: {self.reason} ({len(self.load)} bytes)".lstrip())
 
 
 class BTCTrailing(_Undecoded):

@@ -167,7 +167,7 @@ def transactions(count: int) -> str:
 def asked_for(request: Any, block_hash: str) -> bool:
     """Whether a `getdata` or `getblocktxn` asked for that block."""
     if request.msgtype == "getdata":
-        return any(vector.hash == block_hash for vector in request.inventory)
+        return any(getattr(vector, "hash", None) == block_hash for vector in request.inventory)
     return bool(getattr(request, "block_hash", block_hash) == block_hash)
 
 
