@@ -140,6 +140,9 @@ class BTCGetBlockTxn(BTCMessage):
     def describe(cls, v: Mapping[str, Any], payload: bytes) -> str:
         return f"{v['block_hash']}: {transactions(v['indexes_count'])}"
 
+    def belongs_to(self, request: Any) -> bool:
+        return bool(self.block_hash == request.block_hash)
+
 
 class BTCBlockTxn(BTCMessage):
     """The transactions that a `getblocktxn` asked for, in its order (BIP 152)."""

@@ -51,7 +51,8 @@ class BTCGetData(_Inventory):
     name = "BTC getdata"
     msgtype = "getdata"
     short_id = 11
-    answered_by = ("tx", "block", "merkleblock", "cmpctblock", "ancpkginfo", "notfound")
+    answered_by = ("tx", "block", "merkleblock", "cmpctblock", "notfound",
+                   "ancpkginfo", "dandeliontx", "txent", "utreexotx")
 
 
 class BTCNotFound(_Inventory):
@@ -61,6 +62,11 @@ class BTCNotFound(_Inventory):
     msgtype = "notfound"
     short_id = 17
     since = 70001
+
+    def belongs_to(self, request: Any) -> bool:
+        """Whether a `getdata` asked for one of these."""
+        asked = {bytes(vector) for vector in getattr(request, "inventory", self.inventory)}
+        return any(bytes(vector) in asked for vector in self.inventory)
 
 
 class _Locator(BTCMessage):

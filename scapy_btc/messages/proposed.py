@@ -157,10 +157,10 @@ class BTCTemplate(CompactBlockMessage):
     bip, status = "153", PROPOSED
 
 
-class BTCOrphanHeader(BTCPacket):
+class BTCShortHeader(BTCPacket):
     """A block header without the hash of the block before, which the reader knows."""
 
-    name = "BTC header without previous block"
+    name = "BTC short header"
     fields_desc = [
         LESignedIntField("version", 0x20000000),
         HashField("merkle_root"),
@@ -179,7 +179,7 @@ class BTCStaleTip(BTCMessage):
     fields_desc = [
         HashField("fork_point"),
         CompactSizeField("headers_count", None, count_of="headers"),
-        PartListField("headers", BTCOrphanHeader),
+        PartListField("headers", BTCShortHeader),
         ByteField("have_block", 0),
     ]
 

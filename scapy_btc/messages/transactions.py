@@ -90,6 +90,11 @@ class TransactionMessage(BTCMessage):
         total = coins(sum(output["value"] for output in v["outputs"]))
         return f"{txid}: {v['inputs_count']} in, {v['outputs_count']} out, {total}{lock(v['lock_time'])}"
 
+    def belongs_to(self, request: Any) -> bool:
+        """Whether a `getdata` asked for this transaction, by either id."""
+        ids = (self.txid, self.wtxid)
+        return any(getattr(vector, "hash", None) in ids for vector in request.inventory)
+
 
 class BTCTx(TransactionMessage):
     """A transaction; in the extended form of BIP 144 when it has a witness.

@@ -19,7 +19,7 @@ from scapy_btc.all import (
     BTCInvVector,
     BTCKeyValue,
     BTCMessage,
-    BTCOrphanHeader,
+    BTCShortHeader,
     BTCOutPoint,
     BTCPing,
     BTCReject,
@@ -76,7 +76,7 @@ def test_summary(packet: BTCMessage, line: str) -> None:
 
 
 def test_a_stale_tip_is_named_by_the_hash_of_its_last_header() -> None:
-    packet = BTCStaleTip(fork_point=A, headers=[BTCOrphanHeader(nonce=1), BTCOrphanHeader(nonce=2)])
+    packet = BTCStaleTip(fork_point=A, headers=[BTCShortHeader(nonce=1), BTCShortHeader(nonce=2)])
     tip = packet.derive(bytes(packet))["tip_hash"]
     assert packet.summary() == f"staletip {tip}: 2 headers after {A}"
 
