@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every vector of `tests/vectors/messages`: read to the expected values, rebuilt to the same bytes, broken in every way."""
+"""Every vector of `tests/vectors/messages`: read to the expected values, rebuilt, broken in every way."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def plain_value(f: Any, packet: Packet, value: Any) -> Any:
 def test_record(vector: Vector) -> None:
     record, end = vector.cls.plan.record(vector.payload, 0, len(vector.payload))
     assert json.dumps(record) == json.dumps(vector.fields)  # the order of the keys too
-    assert end == vector.end
+    assert end == vector.end == vector.cls.plan.end(vector.payload, 0, len(vector.payload), [])
 
 
 @each(READABLE)
