@@ -16,6 +16,7 @@ class Row:
 
     :ivar ours: seconds of our side
     :ivar peer: seconds of the peer
+    :ivar unit: of both, where it is not seconds
     :ivar wanted: the ratio that the design asks for
     :ivar faster: True where `peer / ours` is to be at least `wanted`; False where `ours / peer` is to be at most that
     """
@@ -25,6 +26,7 @@ class Row:
     peer: float
     wanted: float
     faster: bool = True
+    unit: str = "s"
 
     @property
     def ratio(self) -> float:
@@ -37,11 +39,14 @@ class Row:
     def line(self) -> str:
         bound = f"{'>=' if self.faster else '<='} {self.wanted:g}"
         mark = "" if self.reached else "  MISSED"
-        return f"{self.work:<62} {seconds(self.ours):>10} {seconds(self.peer):>10} {self.ratio:>9.4g} {bound:>9}{mark}"
+        ours, peer = self.amount(self.ours), self.amount(self.peer)
+        return f"{self.work:<62} {ours:>10} {peer:>10} {self.ratio:>9.4g} {bound:>9}{mark}"
 
-
-def seconds(value: float) -> str:
-    return f"{value:.2f} s" if value >= 1 else f"{value * 1e3:.2f} ms"
+    def amount(self, value: float) -> str:
+        """A measured value with its unit."""
+        if self.unit != "s":
+            return f"{value:.0f} {self.unit}"
+        return f"{value:.2f} s" if value >= 1 else f"{value * 1e3:.2f} ms"
 
 
 def in_turn(ours: Callable[[], Any], peer: Callable[[], Any], rounds: int = 5) -> tuple[float, float]:
@@ -54,3 +59,13 @@ def in_turn(ours: Callable[[], Any], peer: Callable[[], Any], rounds: int = 5) -
             work()
             times.append(time.perf_counter() - start)
     return median(first), median(second)
+
+
+def median_of(work: Callable[[], Any], rounds: int) -> float:
+    """The median of so many runs, in seconds: for work so long that taking turns would not matter."""
+    times: list[float] = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return median(times)

@@ -7,6 +7,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
@@ -63,7 +64,7 @@ def read(source: str | os.PathLike[str] | BinaryIO, events: bool = False, networ
     """The messages of a capture, a message capture of Bitcoin Core, or a block file.
 
     :param source: a path, `-` for standard input, or a binary file; pcap and pcapng, also gzip or zstd; for message
-        captures a `msgs_recv.dat`, a `msgs_sent.dat` or a directory of them; `blk*.dat`
+        captures a `msgs_recv.dat`, a `msgs_sent.dat` or a directory of them; `blk*.dat` or a directory of them
     :param events: also give what is no message but must not be lost (`StreamEvent`); it is always counted
     :param network: read as this network; without it the magic tells, then the port; a message capture is mainnet's
     :param follow: message captures: go on while they grow
@@ -76,17 +77,20 @@ def read(source: str | os.PathLike[str] | BinaryIO, events: bool = False, networ
     return reader if events else Reader(filter(_is_message, reader), reader.counts, reader._source, reader._file)
 
 
-def read_frames(frames: Iterable[pcap.CapturedFrame], network: Network | None = None) -> Reader:
-    """The messages and events of captured frames: for live interfaces."""
+def read_live(frames: Iterable[tuple[int, int, int, bytes, int]], network: Network | None = None) -> Reader:
+    """The messages and events of frames as they come: (number, time_ns, linktype, bytes, original length)."""
     table = StreamTable(network)
-    return Reader(_messages(frames, table), table.counts)
+    return Reader((item for frame in frames for item in table.feed(*frame)), table.counts)
 
 
 def _open(source: Any, network: Network | None, follow: bool) -> Reader:
     if isinstance(source, (str, os.PathLike)) and os.path.isdir(source):
         from .message_log import read_directory
+
         counts: Counter[str] = Counter()
-        return Reader(_counted(read_directory(source, network, follow), counts), counts)
+        blocks = sorted(Path(source).glob("blk*.dat"))
+        items = _block_files(blocks, network) if blocks else read_directory(source, network, follow)
+        return Reader(_counted(items, counts), counts)
     file, opened = _file_of(source)
     name = str(getattr(file, "name", "input")) if file is not sys.stdin.buffer else "standard input"
     try:
@@ -103,7 +107,7 @@ def _open_file(file: BinaryIO, opened: BinaryIO | None, name: str, network: Netw
     if head[:4] in pcap.MAGICS or head[:4] == pcapng.MAGIC:
         frames = pcap.pcap_frames(bytesource) if head[:4] in pcap.MAGICS else pcapng.pcapng_frames(bytesource)
         table = StreamTable(network)
-        return Reader(_messages(frames, table), table.counts, bytesource, opened)
+        return Reader(_messages(frames, table, name), table.counts, bytesource, opened)
     from .block_files import looks_like_block_file, read_blocks
     from .message_log import looks_like_log, read_log
 
@@ -119,6 +123,15 @@ def _open_file(file: BinaryIO, opened: BinaryIO | None, name: str, network: Netw
     return Reader(_counted(items, counts), counts, bytesource, opened)
 
 
+def _block_files(paths: Iterable[Path], network: Network | None) -> Iterator[Item]:
+    """The blocks of the files of a folder, one after the other."""
+    from .block_files import read_blocks
+
+    for path in paths:
+        with path.open("rb") as file:
+            yield from read_blocks(ByteSource(file, str(path)), network)
+
+
 def _file_of(source: Any) -> tuple[BinaryIO, BinaryIO | None]:
     """The file to read, and the same once more if it was opened here."""
     if source == "-":
@@ -132,16 +145,16 @@ def _file_of(source: Any) -> tuple[BinaryIO, BinaryIO | None]:
     return file, file
 
 
-def _messages(frames: Iterable[pcap.CapturedFrame], table: StreamTable) -> Iterator[Item]:
+def _messages(frames: Iterable[pcap.CapturedFrame], table: StreamTable, name: str) -> Iterator[Item]:
     """What captured frames hold; what still waits comes also when the frames end with an error."""
-    feed = table.feed
     try:
-        for frame in frames:
-            yield from feed(*frame)
+        yield from table.read(frames)
     except CaptureError:
         yield from table.close()
         raise
     yield from table.close()
+    if table.unsupported is not None and not table.counts["connections"]:
+        raise CaptureError(f"{name}: frames of link type {table.unsupported} cannot be read")
 
 
 def _counted(items: Iterable[Item], counts: Counter[str]) -> Iterator[Item]:

@@ -13,7 +13,8 @@ from typing import Any
 import click
 
 from ..capture.message import Message
-from ..capture.reader import Reader, read, read_frames
+from ..capture import reader as readers
+from ..capture.reader import Reader, read
 from ..capture.select import Selection
 from ..errors import CaptureError
 from ..messages.findings import Severity, severity
@@ -138,7 +139,7 @@ def read_live(interfaces: tuple[str, ...], bpf: str | None, chosen: dict[str, An
         stack.callback(frames.close)
         click.echo(f"scapy-btc: listening on {', '.join(frames.names)}; Ctrl-C ends it", err=True)
         try:
-            with read_frames(frames, network) as reader:
+            with readers.read_live(frames, network) as reader:
                 show.take(reader)
         except KeyboardInterrupt:
             pass  # the way to end it
