@@ -49,7 +49,8 @@ class Skipped:
     """Bytes that arrived and belong to no message that could be recognised.
 
     `reason` is what came before the search for the next header: "no-magic" (the stream does not begin with a known
-    one), "bad-magic", "bad-length" (above `MAX_SIZE`), "after-gap".
+    one), "bad-magic", "bad-length" (above `MAX_SIZE`), "bad-checksum" (no header follows the message, but another
+    message lies in it), "after-gap".
     """
 
     start: int
@@ -78,7 +79,7 @@ class Unrecognised:
 
     start: int
     head: bytes
-    """The first bytes, 5 to 16, up to the first one that contradicts."""
+    """The first 16 bytes."""
 
 
 Event = Frame | Gap | Skipped | Truncated | Unrecognised

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from scapy_btc.networks import Network, all_networks
-from scapy_btc.protocol import MAX_SIZE
-from scapy_btc.wire.events import Event, Frame, Gap, Skipped, Truncated, Unrecognised
-from scapy_btc.wire.hashes import checksum
-from scapy_btc.wire.header import (
+from ..networks import Network, all_networks
+from ..protocol import MAX_SIZE
+from .events import Event, Frame, Gap, Skipped, Truncated, Unrecognised
+from .hashes import checksum
+from .header import (
     HEADER_SIZE,
     OLD_HEADER_SIZE,
     VERACK,
@@ -23,9 +23,13 @@ from scapy_btc.wire.header import (
     old_frame,
     unpack_header,
 )
-from scapy_btc.wire.resync import HeaderSearch
+from .resync import HeaderSearch
 
 _SMALL = 512  # shorter pieces of a payload share one buffer: a message in single bytes must not cost an object each
+
+# Messages that are not believed are searched for others, so their bytes are hashed again: at most so many bytes.
+_SEARCHED_AT_FIRST, _SEARCHED_PER_BYTE = 1 << 14, 4
+_ENOUGH = 16  # bytes that tell whether a stream begins like v1: magic and command
 
 
 class V1Decoder:
@@ -37,8 +41,8 @@ class V1Decoder:
     """
 
     __slots__ = (
-        "_body", "_broken", "_head", "_header", "_lost", "_lost_at", "_magics", "_missing", "_old", "_search", "_skip",
-        "magic", "offset",
+        "_body", "_broken", "_doubt", "_gaps", "_head", "_header", "_lost", "_lost_at", "_magics", "_missing", "_old",
+        "_search", "_searched", "_skip", "magic", "offset",
     )  # fmt: skip
 
     def __init__(self, networks: Iterable[Network] | None = None) -> None:
@@ -52,6 +56,9 @@ class V1Decoder:
         self._body: list[bytes | bytearray] = []
         self._broken = Truncated(0, None, 0, b"", "gap")  # a message with a hole, while its rest is passed over:
         self._skip = 0  # so many bytes
+        self._doubt: Frame | None = None  # a message with a wrong checksum, until it is known what follows it
+        self._searched = 0  # bytes of messages that were not believed
+        self._gaps = 0  # bytes of `offset` that never came
         self._old = False  # headers without checksum were seen
         self._lost = ""  # why the next header is searched; "" while in step
         self._lost_at = 0
@@ -61,6 +68,7 @@ class V1Decoder:
     def held(self) -> int:
         """Bytes kept in memory for a message that is not complete."""
         held = len(self._head) + (len(self._search.buffer) if self._search else 0)
+        held += self._doubt.length if self._doubt else 0
         return held + (self._header[2] - self._missing if self._missing else 0)
 
     def feed(self, data: bytes) -> Sequence[Event]:
@@ -79,6 +87,22 @@ class V1Decoder:
             return ()
         return self._feed(data) if size else ()
 
+    @property
+    def wanted(self) -> int:
+        """How many bytes are needed at least before the next event: those to the end of the payload, else 1."""
+        return self._missing or 1
+
+    def feed_parts(self, parts: list[bytes]) -> Sequence[Event]:
+        """Take bytes in several parts, as `feed` does one. All but the last part must be less than `wanted` bytes."""
+        if len(parts) == 1:
+            return self.feed(parts[0])
+        *gathered, last = parts
+        size = sum(map(len, gathered))
+        self._body += gathered if size >= _SMALL * len(gathered) else (b"".join(gathered),)
+        self._missing -= size
+        self.offset += size
+        return self.feed(last)
+
     def gap(self, size: int | None = None) -> list[Event]:
         """Bytes are missing here: `size` of them, None when nobody knows.
 
@@ -92,6 +116,7 @@ class V1Decoder:
             self._tear(size, out)
         out.append(Gap(self.offset, None if size is None else self.offset + size))
         self.offset += size or 0
+        self._gaps += size or 0
         if self._lost:
             self._lose("after-gap", self.offset, b"")
         return out
@@ -110,7 +135,6 @@ class V1Decoder:
         return out
 
     def _feed(self, data: bytes) -> list[Event]:
-        base = self.offset
         self.offset += len(data)
         out: list[Event] = []
         if self._lost:
@@ -118,38 +142,46 @@ class V1Decoder:
                 self._search.extend(data)
                 self._resume(self._search, out)
             return out
-        if self._missing:
-            data = self._complete(data, out)
-        elif self._skip > len(data):
+        if self._skip > len(data):
             self._skip -= len(data)
             return out
+        frame: Frame | None = None
+        if self._missing:
+            frame, data = self._complete(data)
         elif self._skip:
             out.append(self._broken)
             data = data[self._skip :]
             self._skip = 0
-        elif self._head:
-            data, self._head = self._head + data, b""
+        elif self._head or self._doubt:
+            frame, data = self._doubt, self._head + data
+            self._doubt, self._head = None, b""
+        pos, reason = 0, ""
+        if frame:
+            believed = self._is_followed(frame, data[:4])
+            if believed is None:
+                self._doubt, self._head = frame, data
+                return out
+            if believed:
+                out.append(frame)
+            else:
+                self._doubt, reason = frame, "bad-checksum"
+                data = frame.header + frame.payload + data
         base = self.offset - len(data)
-        pos, reason = 0, self._begin(data, base, out)
+        reason = reason or self._begin(data, base, out)
         if not reason:
             pos, reason = self._parse(data, 0, base, out)
         if reason:
-            search = self._lose(reason, base + pos, data[pos:])
-            self._resume(search, out)
+            self._resume(self._lose(reason, base + pos, data[pos:]), out)
         return out
 
     def _begin(self, data: bytes, base: int, out: list[Event]) -> str:
         """Learn the magic from the first bytes of the stream; "no-magic" when they are none of v1."""
-        if self.magic is not None:
+        if self.magic is not None or len(data) < _ENOUGH:
             return ""
-        if data[:4] in self._magics:
-            self.magic = data[:4]
-        elif not VERSION.startswith(data[4:16]):
-            agreeing = sum(VERSION.startswith(data[4:end]) for end in range(5, 17))
-            out.append(Unrecognised(base, data[: 5 + agreeing]))
+        if data[:4] not in self._magics and data[4:16] != VERSION:
+            out.append(Unrecognised(base, data[:_ENOUGH]))
             return "no-magic"
-        elif len(data) >= 16:  # a network that nobody has registered
-            self.magic = data[:4]
+        self.magic = data[:4]
         return ""
 
     def _parse(self, data: bytes | bytearray, pos: int, base: int, out: list[Event]) -> tuple[int, str]:
@@ -170,44 +202,58 @@ class V1Decoder:
                 self._missing = stop - size
                 self._body = [bytes(data[body:])]
                 return size, ""
-            payload = bytes(data[body:stop])
-            if checksum(payload) == check:
-                frame = Frame(
-                    magic, message_name(command), command, length, check, payload, base + pos, base + stop, "ok"
-                )
-            else:
-                frame = self._doubtful(magic, base + pos, command, check, payload)
-                stop = frame.end - base
-            out.append(frame)
-            pos = stop
+            frame = self._frame(base + pos, command, check, bytes(data[body:stop]))
+            stop = frame.end - base
+            believed = self._is_followed(frame, data[stop : stop + 4])
+            if believed:
+                out.append(frame)
+                pos = stop
+                continue
+            self._doubt = frame
+            if believed is None:
+                pos = stop
+                break
+            return pos, "bad-checksum"
         self._head = bytes(data[pos:])
         return size, ""
 
-    def _complete(self, data: bytes, out: list[Event]) -> bytes:
-        """Finish the message whose payload was arriving and return the bytes after it."""
+    def _complete(self, data: bytes) -> tuple[Frame, bytes]:
+        """Finish the message whose payload was arriving; returns it and the bytes after it."""
         self._body.append(data[: self._missing])
         payload = b"".join(self._body)
         data = data[self._missing :]
         self._missing, self._body = 0, []
         start, command, length, check = self._header
+        frame = self._frame(start, command, check, payload)
+        return frame, payload[length - (start + HEADER_SIZE + length - frame.end) :] + data
+
+    def _is_followed(self, frame: Frame, rest: bytes | bytearray) -> bool | None:
+        """Whether a message may be believed, judging by the 4 bytes after it; None: they are not there yet.
+
+        With a wrong checksum and something else than a header behind it, the header may be none, or its length wrong:
+        then messages are searched in its payload, too, but no byte is looked at again and again.
+        """
+        magic = frame.magic
+        if frame.verdict != "bad" or rest == magic:
+            return True
+        if len(rest) < 4 and magic.startswith(rest):
+            return None
+        self._searched += frame.end - frame.start
+        return self._searched > _SEARCHED_AT_FIRST + _SEARCHED_PER_BYTE * (frame.end - self._gaps)
+
+    def _frame(self, start: int, command: bytes, check: bytes, payload: bytes) -> Frame:
+        """The frame of a message, with the checksum's verdict."""
         magic = self.magic or b""
+        length = len(payload)
         end = start + HEADER_SIZE + length
         if checksum(payload) == check:
-            out.append(Frame(magic, message_name(command), command, length, check, payload, start, end, "ok"))
-            return data
-        frame = self._doubtful(magic, start, command, check, payload)
-        out.append(frame)
-        return payload[len(payload) - (end - frame.end) :] + data
-
-    def _doubtful(self, magic: bytes, start: int, command: bytes, check: bytes, payload: bytes) -> Frame:
-        """The frame of a message whose checksum does not hold: wrong, or the header has none and 20 bytes only."""
-        if looks_like_old_version(command, len(payload), check):
+            return Frame(magic, message_name(command), command, length, check, payload, start, end, "ok")
+        if looks_like_old_version(command, length, check):
             self._old = True
             return old_frame(magic, command, check + payload[:-4], start)
         if command == VERACK and not payload and check == magic:
             return old_frame(magic, command, b"", start)
-        end = start + HEADER_SIZE + len(payload)
-        return Frame(magic, message_name(command), command, len(payload), check, payload, start, end, "bad")
+        return Frame(magic, message_name(command), command, length, check, payload, start, end, "bad")
 
     def _lose(self, reason: str, offset: int, data: bytes) -> HeaderSearch:
         """Fall out of step at that offset of the stream; `data` is what arrived from there on."""
@@ -217,13 +263,13 @@ class V1Decoder:
             search.begin(data, offset, self._magics, limit=offset + HEADER_SIZE + MAX_SIZE)
         else:
             search.begin(data, offset, frozenset((self.magic,)))
+            search.restart(int(self._doubt is not None), frozenset((self.magic,)))
         return search
 
     def _resume(self, search: HeaderSearch, out: list[Event], final: bool = False) -> None:
         """Search for the next message, and read on from it."""
         while frame := search.find(final):
-            if frame.start > self._lost_at:
-                out.append(Skipped(self._lost_at, frame.start, self._lost))
+            self._leave_out(frame.start, out)
             out.append(frame)
             self.magic = frame.magic
             pos, self._lost = self._parse(search.buffer, frame.end - search.offset, search.offset, out)
@@ -231,9 +277,19 @@ class V1Decoder:
                 search.clear()
                 return
             self._lost_at = search.offset + pos
-            search.restart(pos, frozenset((frame.magic,)))
+            search.restart(pos + (self._doubt is not None), frozenset((frame.magic,)))
         if search.exhausted:
             self._search = None
+
+    def _leave_out(self, end: int, out: list[Event]) -> None:
+        """Say that nothing was found from where the framing was lost to `end`, except a message that was in doubt."""
+        doubt, self._doubt = self._doubt, None
+        if doubt and doubt.end <= end:
+            out.append(doubt)
+            self._lost_at = doubt.end
+        if end > self._lost_at:
+            out.append(Skipped(self._lost_at, end, self._lost))
+        self._lost_at = end
 
     def _settle(self) -> list[Event]:
         """Decide what waits for bytes that will not come: candidates, and headers that may have 20 bytes."""
@@ -241,9 +297,11 @@ class V1Decoder:
         if self._lost:
             if self._search:
                 self._resume(self._search, out, final=True)
-            if self._lost and self.offset > self._lost_at:
-                out.append(Skipped(self._lost_at, self.offset, self._lost))
-                self._lost_at = self.offset
+            if self._lost:
+                self._leave_out(self.offset, out)
+        if self._doubt:
+            out.append(self._doubt)
+            self._doubt = None
         start, command, length, check = self._header
         if 0 < self._missing <= len(check) and looks_like_old_version(command, length, check):
             body = check + b"".join(self._body)

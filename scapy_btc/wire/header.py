@@ -6,8 +6,8 @@ from __future__ import annotations
 from functools import lru_cache
 from struct import Struct
 
-from scapy_btc.protocol import MAX_SIZE
-from scapy_btc.wire.events import Frame
+from ..protocol import MAX_SIZE
+from .events import Frame
 
 HEADER_SIZE = 24
 OLD_HEADER_SIZE = 20

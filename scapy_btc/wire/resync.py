@@ -12,10 +12,10 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from scapy_btc.protocol import MAX_SIZE
-from scapy_btc.wire.events import Frame
-from scapy_btc.wire.hashes import checksum
-from scapy_btc.wire.header import (
+from ..protocol import MAX_SIZE
+from .events import Frame
+from .hashes import checksum
+from .header import (
     HEADER_SIZE,
     OLD_HEADER_SIZE,
     VERACK,

@@ -163,9 +163,9 @@ def test_end_inside_a_message() -> None:
 )
 def test_another_protocol_is_told_at_once_and_costs_no_memory(head: bytes) -> None:
     decoder = V1Decoder()
+    head = head.ljust(16, b"?")
     events = [event for byte in head for event in decoder.feed(bytes([byte]))]
-    assert events == [Unrecognised(0, events[0].head)] and 5 <= len(events[0].head) <= 16
-    assert head.startswith(events[0].head)
+    assert events == [Unrecognised(0, head[:16])]
     data = random.Random(1).randbytes(1 << 16)
     for _ in range(20):
         assert not decoder.feed(data)
@@ -176,7 +176,7 @@ def test_another_protocol_is_told_at_once_and_costs_no_memory(head: bytes) -> No
 def test_start_in_the_middle_of_a_message() -> None:
     stream = bytes(range(256)) * 9 + message(b"ping", bytes(8), OTHER) + message(b"pong", bytes(8), OTHER)
     events = decode(stream, [7, 100, 2310])
-    assert events[0] == Unrecognised(0, bytes(range(5)))
+    assert events[0] == Unrecognised(0, bytes(range(16)))
     assert events[1] == Skipped(0, 2304, "no-magic")
     assert [(f.msgtype, f.resynchronised) for f in events[2:]] == [(b"ping", True), (b"pong", False)]
 

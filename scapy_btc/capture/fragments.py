@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""IP fragments put together again, in bounded memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+MAX_DATAGRAMS = 256  # waiting at a time; beyond it the oldest is given up
+MAX_DATAGRAM = 65_535  # bytes
+
+
+@dataclass(slots=True)
+class _Datagram:
+    pieces: dict[int, bytes] = field(default_factory=dict)
+    received: int = 0
+    total: int | None = None  # known once the last fragment is there
+
+
+class Fragments:
+    """Datagrams of which some fragments are still missing, by any key that tells them apart."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[tuple[bytes, int], _Datagram] = {}
+
+    def add(self, key: tuple[bytes, int], offset: int, more: bool, data: bytes) -> bytes | None:
+        """Take a fragment; returns the datagram's payload when it is complete.
+
+        A repeated fragment is ignored. A datagram whose fragments overlap otherwise, or that would be longer than IP
+        allows, is dropped (RFC 5722).
+        """
+        if not data or offset + len(data) > MAX_DATAGRAM:
+            return None
+        datagram = self._waiting.get(key)
+        if datagram is None:
+            if len(self._waiting) >= MAX_DATAGRAMS:
+                del self._waiting[next(iter(self._waiting))]
+            datagram = self._waiting[key] = _Datagram()
+        if offset in datagram.pieces:
+            return None
+        datagram.pieces[offset] = data
+        datagram.received += len(data)
+        if not more:
+            datagram.total = offset + len(data)
+        if datagram.total is None or datagram.received < datagram.total:
+            return None
+        del self._waiting[key]
+        return _joined(datagram)
+
+
+def _joined(datagram: _Datagram) -> bytes | None:
+    """The payload if the fragments lie end to end."""
+    out: list[bytes] = []
+    end = 0
+    for offset, piece in sorted(datagram.pieces.items()):
+        if offset != end:
+            return None
+        out.append(piece)
+        end += len(piece)
+    return b"".join(out) if end == datagram.total else None
