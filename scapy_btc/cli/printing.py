@@ -61,7 +61,7 @@ class Printer:
 
     def where(self, item: Any) -> str:
         moment = format_time(item.time_ns)[:26].replace("T", " ")
-        return f"{moment} {item.source} > {item.destination}" if item.source else moment
+        return f"{moment} {' > '.join(filter(None, (item.source, item.destination)))}".rstrip()
 
     def marks(self, codes: list[str]) -> str:
         if not codes:

@@ -115,6 +115,8 @@ def read_files(files: tuple[str, ...], chosen: dict[str, Any]) -> int:
                 try:
                     with progress(name) as report, read(name, events=True, network=network, follow=follow) as reader:
                         show.take(report(reader))
+                except BrokenPipeError:
+                    raise
                 except (CaptureError, OSError) as error:
                     failed = True
                     sys.stdout.flush()
