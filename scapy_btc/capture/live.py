@@ -12,7 +12,6 @@ from contextlib import suppress
 from typing import Any
 
 from ..errors import CaptureError
-from .pcap import CapturedFrame
 
 SNAPLEN = 262_144
 """Bytes read of a frame: offloading makes them far longer than any wire carries."""
@@ -26,7 +25,7 @@ RIGHTS = ("no right to capture: be root, or `setcap cap_net_raw+eip` the Python 
 
 
 class LiveFrames:
-    """Iterates over the frames that pass interfaces: `pcap.CapturedFrame`.
+    """Iterates over the frames that pass interfaces: (number, time_ns, linktype, bytes, original length).
 
     :param interfaces: their names; none means all that are up
     :param bpf: a capture filter as tcpdump has it; needs libpcap
@@ -57,7 +56,7 @@ class LiveFrames:
                 opened.ins.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, BUFFER)
             self._sockets.append(opened)
 
-    def __iter__(self) -> Iterator[CapturedFrame]:
+    def __iter__(self) -> Iterator[tuple[int, int, int, bytes, int]]:
         number = 0
         while self._sockets:
             ready, _, _ = select.select(self._sockets, [], [], 1.0)
@@ -68,7 +67,7 @@ class LiveFrames:
                     continue
                 number += 1
                 when = time.time_ns() if seconds is None else int(float(seconds) * 1e9)
-                yield number, when, linktype, data, 0, len(data), len(data)
+                yield number, when, linktype, data, len(data)
 
     def close(self) -> None:
         """Stop listening."""
