@@ -18,8 +18,6 @@ from .txfields import OutputScriptField, coins
 class Base128Field(WireField):
     """The base-128 integer of Bitcoin Core's databases."""
 
-    wire_type = "base-128 integer"
-
     def __init__(self, name: str, default: int | None) -> None:
         Field.__init__(self, name, default, "<Q")
 
@@ -90,8 +88,6 @@ def script_size(prefix: int, length: int | None) -> int:
 
 class PrefixedScriptField(OutputScriptField):
     """A script, or the hash or key that stands for it, of a size that `NAME_prefix` gives, or for 0 `NAME_length`."""
-
-    wire_type = "bytes, as many as the prefix says"
 
     def __init__(self, name: str, default: bytes = b"") -> None:
         OutputScriptField.__init__(self, name, default)

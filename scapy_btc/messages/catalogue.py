@@ -19,6 +19,7 @@ from ..layers.fields import (
 )
 from ..layers.parts import PartField, PartListField
 from ..layers.plan import inner
+from ..layers.rarefields import Base128Field, FixedTextField, PrefixedScriptField
 from ..layers.registry import BTCMessage, lookup, messages
 from ..layers.txfields import ScriptField
 from ..layers.values import BytesListField, CompactSizeListField, HashListField, IntListField, TextListField
@@ -86,8 +87,11 @@ _WORDS: tuple[tuple[type[Any], Callable[[Any], str]], ...] = (
     (BytesListField, lambda f: "list of byte strings"),
     (HashField, lambda f: "hash, 32 bytes"),
     (LegacyIPField, lambda f: "IPv6 or IPv4-mapped address, 16 bytes"),
+    (FixedTextField, lambda f: f"text, padded with zeros to {f.code.rstrip('s')} bytes"),
     (FixedBytesField, lambda f: f"{f.code.rstrip('s')} bytes"),
+    (PrefixedScriptField, lambda f: "script, or what its prefix says"),
     (ScriptField, lambda f: "script"),
+    (Base128Field, lambda f: "base-128 integer"),
     (TextField, lambda f: "text"),
     (RestField, lambda f: "bytes up to the end"),
     (BytesField, lambda f: "bytes"),
