@@ -29,6 +29,16 @@ GROUPS = {
 class Commands(click.Group):
     """A group that lists its commands by what they are for."""
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except BrokenPipeError:
+            # nobody reads any more; what Python would flush at exit goes nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(0)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         width = max(len(name) for name in self.commands)
         for title, commands in GROUPS.items():
@@ -63,7 +73,6 @@ def main(args: list[str] | None = None) -> None:
     status: Any = 0
     try:
         status = group.main(args, prog_name="scapy-btc", standalone_mode=False)
-        sys.stdout.flush()
     except click.exceptions.Exit as stop:
         status = stop.exit_code
     except click.ClickException as error:
@@ -72,10 +81,6 @@ def main(args: list[str] | None = None) -> None:
     except BTCError as error:
         click.echo(f"scapy-btc: {error}", err=True)
         status = 1
-    except BrokenPipeError:
-        # nobody reads any more; what Python would flush at exit goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 0
     except (KeyboardInterrupt, click.Abort):
         status = 128 + signal.SIGINT
     sys.exit(status or 0)

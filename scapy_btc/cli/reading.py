@@ -90,8 +90,10 @@ class Show:
 
     def close(self, failed: bool) -> int:
         """End the output, and give the exit status."""
-        if self.quiet and self.printer.form == "text":
-            click.echo(self.closing())
+        if failed and not self.messages:
+            self.printer.close()
+        elif self.quiet and self.printer.form == "text":
+            click.echo(self.closing(), file=self.printer.out)
         else:
             self.printer.close()
             click.echo(self.closing(), err=True)
