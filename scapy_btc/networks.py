@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
-from scapy_btc.errors import UnknownNetwork
+from .errors import UnknownNetwork
 
 BITCOIN = "bitcoin"
 

@@ -11,8 +11,8 @@ import binascii
 from hashlib import sha3_256
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from scapy_btc.errors import FormatError
-from scapy_btc.protocol import BIP155_ADDRESS_SIZES, MAX_ADDRV2_SIZE, BIP155Network
+from ..errors import FormatError
+from ..protocol import BIP155_ADDRESS_SIZES, MAX_ADDRV2_SIZE, BIP155Network
 
 _IPV4_IN_IPV6 = bytes(10) + b"\xff\xff"
 _TORV2_IN_IPV6 = bytes.fromhex("fd87d87eeb43")  # OnionCat

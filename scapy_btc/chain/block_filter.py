@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import accumulate
 
-from scapy_btc.errors import FormatError
-from scapy_btc.wire import compactsize
-from scapy_btc.wire.hashes import sha256d, siphash24
+from ..errors import FormatError
+from ..wire import compactsize
+from ..wire.hashes import sha256d, siphash24
 
 BASIC_FILTER_P = 19
 BASIC_FILTER_M = 784931

@@ -6,9 +6,9 @@ from __future__ import annotations
 from math import log
 from typing import NamedTuple
 
-from scapy_btc.errors import FormatError
-from scapy_btc.protocol import MAX_BLOOM_FILTER_SIZE, MAX_HASH_FUNCS
-from scapy_btc.wire.hashes import murmur3
+from ..errors import FormatError
+from ..protocol import MAX_BLOOM_FILTER_SIZE, MAX_HASH_FUNCS
+from ..wire.hashes import murmur3
 
 _SEED_STEP = 0xFBA4C795
 _LN2 = log(2)

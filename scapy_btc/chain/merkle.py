@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from scapy_btc.wire.hashes import sha256d
+from ..wire.hashes import sha256d
 
 _COMMITMENT_HEADER = bytes.fromhex("6a24aa21a9ed")
 _COMMITMENT_SCRIPT_SIZE = 38

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from scapy_btc.chain.merkle import parent_level
-from scapy_btc.errors import FormatError
-from scapy_btc.protocol import MAX_MERKLEBLOCK_TXS
-from scapy_btc.wire.hashes import sha256d
+from ..errors import FormatError
+from ..protocol import MAX_MERKLEBLOCK_TXS
+from ..wire.hashes import sha256d
+from .merkle import parent_level
 
 
 class PartialTree(NamedTuple):

@@ -9,8 +9,8 @@ from __future__ import annotations
 from math import inf, ldexp
 from typing import NamedTuple
 
-from scapy_btc.errors import FormatError
-from scapy_btc.wire.hashes import sha256d
+from ..errors import FormatError
+from ..wire.hashes import sha256d
 
 HEADER_SIZE = 80
 _MASK_256 = (1 << 256) - 1

@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
-from scapy_btc.networks import Network
+from ..networks import Network
 
 _OP_PUSHDATA1 = 0x4C
 _OP_PUSHDATA4 = 0x4E

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from hashlib import sha256
 
-from scapy_btc.wire.hashes import siphash24
+from ..wire.hashes import siphash24
 
 _MASK_48 = (1 << 48) - 1
 

@@ -24,7 +24,7 @@ def shell(file: str | None) -> None:
     """
     from scapy.main import interact
 
-    import scapy_btc.all as everything
+    from .. import all as everything
 
     from ..capture.reader import read
     from ..layers.registry import messages

@@ -7,7 +7,7 @@ from struct import Struct
 from struct import error as struct_error
 from typing import Any, final
 
-from scapy_btc.errors import FormatError
+from ..errors import FormatError
 
 _U16 = Struct("<H")
 _U32 = Struct("<I")

@@ -14,7 +14,7 @@ from typing import Any
 import mmh3
 import siphash24 as _siphash  # type: ignore[import-not-found]  # a C module without stubs
 
-from scapy_btc.errors import FormatError
+from ..errors import FormatError
 
 
 def sha256d(data: Any) -> bytes:
