@@ -19,14 +19,15 @@ INSTALL = $(APT) update && $(APT) install -y --no-install-recommends
 .PHONY: demo test lint bench docs clean install tshark node
 .DELETE_ON_ERROR:
 
-# what is shown first of three nodes that sync, mine and relay; then what is found in spoiled captures
-SHOWN := version,verack,sendcmpct,getheaders,headers,cmpctblock,getblocktxn,blocktxn,tx,filterload,merkleblock,reject
+# A session of Bitcoin Core nodes, one message in full, statistics, and what is found in spoiled captures.
+SHOWN := version,wtxidrelay,verack,sendcmpct,getheaders,headers,tx,cmpctblock,getblocktxn,blocktxn,cfilter,merkleblock,alert
 demo: install
-	$(CLI) read --msgtype $(SHOWN) -c 30 pcaps/bcoin-regtest.pcapng
-	$(CLI) read -V --msgtype cmpctblock -c 1 pcaps/bcoin-regtest.pcapng
-	$(CLI) stats pcaps/bcoin-regtest.pcapng
-	$(CLI) read -c 30 pcaps/broken-loss-order-repeats.pcap.gz
-	$(CLI) stats pcaps/broken-loss-order-repeats.pcap.gz pcaps/broken-checksums.pcap.gz pcaps/broken-garbage.pcap.gz
+	$(CLI) read --msgtype $(SHOWN) pcaps/core-v1-regtest.pcapng
+	$(CLI) read -V --msgtype cmpctblock -c 1 pcaps/core-v1-regtest.pcapng
+	$(CLI) stats pcaps/core-v1-regtest.pcapng
+	$(CLI) read --connection 1 pcaps/broken-loss-order-repeats.pcap.gz
+	$(CLI) stats pcaps/broken-loss-order-repeats.pcap.gz
+	$(CLI) read -q --strict pcaps/broken-checksums.pcap.gz || test $$? = 3
 
 test: lint tshark $(BCOIN)/node_modules/.package-lock.json
 	$(BIN)/python -m pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every name for the Scapy shell: envelope, messages, parts, networks, and what `command()` writes.
+"""Every name for the Scapy shell: reading, envelope, messages, parts, networks, and what `command()` writes.
 
     >>> from scapy_btc.all import *
 """
@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from scapy.config import conf
 
+from .capture.message import Message, StreamEvent
+from .capture.reader import read
+from .capture.session import BTCSession
 from .layers.envelope import BTC
 from .layers.packet import BTCPacket
 from .layers.registry import BTCMessage
@@ -19,7 +22,8 @@ from .wire.compactsize import CompactSize
 
 __all__ = [
     "BTC", "MAINNET", "REGTEST", "SIGNET", "TESTNET3", "TESTNET4", "BTCEncrypted", "BTCMalformed", "BTCMessage",
-    "BTCTrailing", "BTCUnknown", "CompactSize", "LongBytes", "Network", "register",
+    "BTCSession", "BTCTrailing", "BTCUnknown", "CompactSize", "LongBytes", "Message", "Network", "StreamEvent", "read",
+    "register",
 ]
 
 _declared = {

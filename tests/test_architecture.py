@@ -40,7 +40,7 @@ RANKS = [
     {"__init__", "__main__", "_contrib"},
 ]
 ONE_ROOM = {"errors", "protocol", "networks"}  # three files that make up the ground floor
-WITH_SCAPY = {"capture.records", "capture.schema", "capture.sniffing"}
+WITH_SCAPY = {"capture.records", "capture.schema", "capture.select", "capture.session"}
 """What of the bytes rooms speaks of packets."""
 
 
@@ -180,6 +180,8 @@ def normal(name: str) -> str:
 def imported_distributions(paths: list[Path]) -> set[str]:
     """The packages of the index that files import, by their names there."""
     local = {path.stem for path in paths} | {"scapy_btc", "benchmarks"} | set(sys.stdlib_module_names)
+    if sys.version_info >= (3, 11):
+        local.add("tomli")  # stands in for tomllib before
     tops = {module.split(".")[0] for path in paths for module, _ in imports(path)} - local
     owners: dict[str, set[str]] = {}
     for distribution in distributions():

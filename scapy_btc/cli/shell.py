@@ -25,7 +25,6 @@ def shell(file: str | None) -> None:
     from scapy.main import interact
 
     from .. import all as everything
-
     from ..capture.reader import read
     from ..layers.registry import messages
     names = {name: getattr(everything, name) for name in everything.__all__}
