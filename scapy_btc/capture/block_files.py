@@ -109,25 +109,23 @@ class _BlockFile:
         self._offset = 0
         self._blocks = 0
         self._time_ns = 0
+        self._skipped = self._zeros = 0  # bytes since the last block, and how many zeros came after these
 
     def items(self) -> Iterator[Message | StreamEvent]:
-        skipped = 0
         while self._holds(_PREFIX):
             size = self._size_here()
             if size and self._is_block(size):
-                if skipped:
-                    yield self._event("skipped", skipped, "no block starts here")
-                    skipped = 0
+                yield from self._what_was_skipped()
                 yield self._block(size)
             elif size and not self._holds(_PREFIX + size) and not self._another_inside(size):
                 break
             else:
-                skipped += self._search()
+                self._search()
         cut = bool(self._magic.match(self._buffer))
         if not cut:
-            skipped += self._drop(len(self._buffer))
-        if skipped:
-            yield self._event("skipped", skipped, "no block starts here")
+            self._skip(len(self._buffer))
+        skipped = bool(self._skipped)
+        yield from self._what_was_skipped()
         if cut:
             yield self._event("truncated", len(self._buffer), f"the file ends inside block {self._blocks + 1}")
             raise CaptureError(f"{self._source.name}: cut short inside block {self._blocks + 1}")
@@ -165,24 +163,32 @@ class _BlockFile:
         """Whether another magic stands inside what one announces."""
         return bool(self._magic.search(self._buffer, 4, _PREFIX + size))
 
-    def _search(self) -> int:
-        """Go on to the next magic, or to the end of what was read; how many bytes that were not zero that passed."""
-        zeros = self._unhiding.zeros(self._offset, _KEY_SIZE)
-        if self._buffer.startswith(zeros):
-            run = self._unhiding.zeros(self._offset, len(self._buffer))
-            if self._buffer == run:
-                self._drop(len(self._buffer) & -_KEY_SIZE)
-                return 0
+    def _search(self) -> None:
+        """Go on to the next magic, or to the end of what was read."""
+        size = len(self._buffer)
+        if self._buffer == self._unhiding.zeros(self._offset, size):
+            self._skip(size)
+            return
         found = self._magic.search(self._buffer, 1)
-        return self._drop(found.start() if found else len(self._buffer) - 3)  # a magic may begin at the end
+        self._skip(found.start() if found else size - 3)  # a magic may begin at the end
 
-    def _drop(self, size: int) -> int:
-        """Take bytes out of the buffer; how many of them count, not being zeros at the end."""
-        passed = bytes(self._buffer[:size])
+    def _skip(self, size: int) -> None:
+        """Take bytes out of the buffer that are no block."""
         mask = int.from_bytes(self._unhiding.zeros(self._offset, size), "little")
+        told = ((int.from_bytes(self._buffer[:size], "little") ^ mask).bit_length() + 7) // 8
+        if told:
+            self._skipped += self._zeros + told
+            self._zeros = 0
+        self._zeros += size - told
         del self._buffer[:size]
         self._offset += size
-        return ((int.from_bytes(passed, "little") ^ mask).bit_length() + 7) // 8
+
+    def _what_was_skipped(self) -> Iterator[StreamEvent]:
+        """The event for what stood before this place; zeros alone, or many at the end of it, are not told."""
+        if self._skipped:
+            size = self._skipped + (self._zeros if self._zeros < _PREFIX else 0)
+            yield self._event("skipped", size, "no block starts here")
+        self._skipped = self._zeros = 0
 
     def _block(self, size: int) -> Message:
         end = _PREFIX + size
