@@ -12,7 +12,7 @@ from scapy.packet import Packet
 
 from .fields import CompactSizeField
 from .lists import LazyList
-from .parts import SHOWN, PartField, PartListField, Unset
+from .parts import SHOWN, PartField, PartListField, Unset, Untouched
 from .plan import BROKEN, Plan, inner
 
 _set = object.__setattr__  # Packet's own __setattr__ first looks for a field of that name
@@ -62,9 +62,10 @@ class BTCPacket(Packet):
             raise self.plan.failure(s, 0, len(s))[0] from None
         _set(self, "fields", fields)
         _set(self, "raw_packet_cache", s[:end])
+        mutable = _mutable_fields(type(self))
         _set(self, "raw_packet_cache_fields", {
             f.name: self._raw_packet_cache_field_value(f, fields[f.name], copy=True)
-            for f in _mutable_fields(type(self)) if fields.get(f.name) is not None})
+            for f in mutable if fields.get(f.name) is not None} if mutable else {})
         _set(self, "explicit", 1)
         return s[end:]
 
@@ -73,9 +74,9 @@ class BTCPacket(Packet):
             return copy or val.unchanged()
         if not fld.holds_packets:
             return super()._raw_packet_cache_field_value(fld, val, copy)
-        if isinstance(val, Packet):
-            return (copy and val.raw_packet_cache) or bytes(val)
-        return b"".join(map(bytes, val)) if isinstance(val, list) else val
+        if isinstance(val, list):
+            return b"".join(map(bytes, val))
+        return bytes(val) if isinstance(val, Packet) else val
 
     def do_init_cached_fields(self, for_dissect_only: bool = False) -> None:
         super().do_init_cached_fields(for_dissect_only)
@@ -87,10 +88,14 @@ class BTCPacket(Packet):
     def __getattr__(self, attr: str) -> Any:
         if attr not in self.fields and isinstance(self.default_fields.get(attr), Unset):
             self.fields[attr] = inner(self.get_field(attr)).fresh(self)
+        elif isinstance(self.fields.get(attr), Untouched):
+            self.getfieldval(attr)
         return super().__getattr__(attr)
 
     def getfieldval(self, attr: str) -> Any:
         value = super().getfieldval(attr)
+        if isinstance(value, Untouched):
+            value = self.fields[attr] = inner(self.get_field(attr)).cls.from_wire(bytes(value), self)
         return inner(self.get_field(attr)).fresh(self) if isinstance(value, Unset) else value
 
     def parts(self) -> Iterator[Packet]:
@@ -103,9 +108,10 @@ class BTCPacket(Packet):
                 yield from (element for element in made if isinstance(element, Packet))
 
     def clear_cache(self) -> None:
-        for value in self.fields.values():
+        for name in list(self.fields):  # makes every part: all bytes must come from fields
+            value = self.getfieldval(name)
             if isinstance(value, LazyList):
-                value[:]  # makes every element: all bytes must come from fields
+                value.plain()
         for part in self.parts():
             part.clear_cache()
         self.raw_packet_cache = None
@@ -131,7 +137,7 @@ class BTCPacket(Packet):
         built: dict[str, bytes] = {}
         measured: list[Any] = []
         for f in self.fields_desc:
-            value = self.getfieldval(f.name)
+            value = self.getfield_and_val(f.name)[1]
             if value is None and isinstance(inner(f), CompactSizeField) and inner(f).length_of:
                 measured.append(f)  # of the bytes that get sent: a random value builds differently each time
                 built[f.name] = b""
@@ -157,6 +163,8 @@ class BTCPacket(Packet):
             except BROKEN:
                 record = self.plan.failure(wire, 0, len(wire))[1]
             return [(self.record_as, record)] if self.record_as else list(record.items())
+        for name in list(self.fields):
+            self.getfieldval(name)
         commands: list[tuple[str, Any]] = super()._command()
         return commands
 

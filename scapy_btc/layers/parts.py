@@ -38,6 +38,12 @@ class Unset(tuple[()]):
 UNSET = Unset()
 
 
+class Untouched(bytes):
+    """The bytes of a part that nobody looked at yet; a `BTCPacket` makes it a Packet when somebody does."""
+
+    __slots__ = ()
+
+
 class RandPackets(VolatileValue[Any]):
     """Random packets of a class, for `fuzz()`: one, or a list of up to three."""
 
@@ -80,6 +86,9 @@ class PartField(WireField):
             x.add_parent(pkt)
         return x
 
+    def i2repr(self, pkt: Any, x: Any) -> str:
+        return repr(pkt.getfieldval(self.name) if isinstance(x, Untouched) else x)
+
     def do_copy(self, x: Any) -> Any:
         return x.copy() if isinstance(x, Packet) else x
 
@@ -99,7 +108,7 @@ class PartField(WireField):
         w.line(f"{start} = p")
         skip_class(w, self.cls)
         w.line("if p > e: " + SHORT)
-        w.line(f"{v} = {w.const(self.cls.from_wire)}(b[{start}:p], pkt)")
+        w.line(f"{v} = {w.const(Untouched)}(b[{start}:p])")
         w.vars[self.name] = v
 
     def emit_plain(self, w: Writer) -> str:
