@@ -111,7 +111,7 @@ def converse(
 ) -> list[Sent]:
     """One connection from SYN to FIN. The receiver acknowledges each turn."""
     sent = []
-    done = {way: 0 for way in ways}
+    done = dict.fromkeys(ways, 0)
     clock = turns[0][0] - 1_000_000
 
     def say(way: Way, flags: int, payload: bytes = b"", offset: int = 1) -> None:
@@ -204,9 +204,9 @@ def left(out: Traffic) -> dict[str, Any]:
     found: list[tuple[Endpoint, Endpoint, Message]] = []
     lost = unread = holes = 0
     for way, data in out.data.items():
-        pieces = sorted((item.at, item.at + len(item.segment.payload)) for item in out.sent if item.way == way)
-        first = pieces[0][0] if pieces else len(data)  # what was sent before the capture began is not missed
-        spans = merged(pieces)
+        here = [item for item in out.sent if item.way == way]
+        first = min((item.at for item in here), default=len(data))  # what was sent before that is not missed
+        spans = merged(sorted((item.at, item.at + len(item.segment.payload)) for item in here if item.carries))
         whole = [
             message
             for message in out.messages[way]
@@ -216,7 +216,7 @@ def left(out: Traffic) -> dict[str, Any]:
         present = sum(end - start for start, end in spans)
         unread += present - sum(message.end - message.start for message in whole)
         lost += len(data) - first - present
-        holes += len(merged([*spans, (len(data), len(data))])) - 1 if spans else 0
+        holes += len(merged([(first, first), *spans, (len(data), len(data))])) - 1
     return {"lost_bytes": lost, "holes": holes, "unread_bytes": unread, **plain.totals(found)}
 
 

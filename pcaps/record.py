@@ -25,7 +25,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests" / "peers"))
 
-from bcoin import BcoinError, BcoinNode, missing
+from bcoin import BcoinError, BcoinNode, missing  # noqa: E402
 
 PORT = 18444  # Bitcoin Core's port for regtest, so that every tool recognises the traffic; bcoin's own is 48444
 MAGIC = bytes.fromhex("fabfb5da")

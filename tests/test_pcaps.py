@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,12 @@ def search(bytes_at: dict[int, int]) -> Iterator[tuple[str, bytes]]:
             at = run.find(MAGIC, at + 1)
 
 
+def holes(there: dict[int, int], length: int) -> int:
+    """In how many pieces the bytes up to a length are missing."""
+    places = [-1, *sorted(there), length]
+    return sum(place > before + 1 for before, place in pairwise(places))
+
+
 def digest(lines: list[str]) -> str:
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
@@ -137,6 +144,7 @@ def test_messages_that_arrived_whole(name: str) -> None:
             lines.append(f"{way[0]} {way[1]} {msgtype} {hashlib.sha256(payload).hexdigest()}")
     assert len(lines) == entry["messages"] - entry["bad_checksums"]
     assert sum(length.get(way, 0) - len(there) for way, there in bytes_at.items()) == entry["lost_bytes"]
+    assert sum(holes(there, length.get(way, 0)) for way, there in bytes_at.items()) == entry["holes"]
     if entry["bad_checksums"]:
         assert types <= Counter(entry["types"])
     else:
