@@ -1,67 +1,124 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Messages to pcap and pcapng: each connection as a TCP stream that other tools and this reader can follow.
+"""Messages to a capture: every connection becomes a TCP stream that Wireshark and our own reader take apart again.
 
-Frames are raw IP (no link addresses are made up) with times in nanoseconds. A connection begins with a handshake at
-the time of its first message; a message is sent in segments of at most 1,460 bytes (1,440 over IPv6) at its own time
-and acknowledged. Its envelope is the one that was captured, faults included; what came through v2 or from a log gets
-the envelope of v1. Ends that have no IP address get a stand-in: 198.18.0.1 and up (set aside by RFC 2544) if the
-other end is IPv4, else 2001:db8::1 and up (RFC 3849), in the order in which they occur.
+What is written is the v1 form of a message (`Message.frame_bytes`), so messages of logs, block files and decrypted
+v2 connections become readable for every tool. Frames are raw IP (LINKTYPE_RAW) with right checksums: a handshake in
+the microseconds before a connection's first message, the messages at their own time, the end when the file is closed.
 """
 
 from __future__ import annotations
 
+import gzip
 import os
 import sys
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from collections import OrderedDict
+from ipaddress import ip_address
+from itertools import count
+from socket import AF_INET, AF_INET6, inet_pton
 from struct import Struct
 from types import TracebackType
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from ..networks import MAINNET, by_port
+from ..errors import CaptureError
+from ..networks import MAINNET
+from .link import ACK, FIN, SYN
 from .message import Message
 
-_RAW_IP = 101
+LINKTYPE_RAW = 101
+SEGMENT = 44 * 1460
+"""Payload bytes of a TCP segment at most, as an interface with segmentation offload has them."""
+CONNECTIONS = 16_384
+"""Streams open at a time; beyond it the one that was silent for the longest time is ended."""
+
+_PUSH = 0x08
+_SCALE = b"\x03\x03\x0e\0"  # option: the window counts units of 16 KiB, so that all may be sent unacknowledged
 _SNAPLEN = 262_144
-_STAND_IN_4 = int(IPv4Address("198.18.0.0"))
-_STAND_INS_4 = (1 << 17) - 2
-_STAND_IN_6 = int(IPv6Address("2001:db8::"))
-_FIRST_NUMBER = 1_000_003  # a prime: initial sequence numbers are multiples of it, far apart
 
-_SYN, _PSH, _ACK = 0x02, 0x08, 0x10
-_HANDSHAKE_OPTIONS = b"\x02\x04\x05\xb4\x01\x03\x03\x0e"  # largest segment 1460, window in units of 16 KiB
+Endpoint = tuple[bytes, int]
+"""IP address (4 or 16 bytes) and port."""
 
-_pcap_header = Struct("<IIII").pack
-_block_head = Struct("<IIIIIII").pack
+_ipv4 = Struct(">BBHHHBBH8s").pack
+_ipv6 = Struct(">IHBB32s").pack
 _tcp = Struct(">HHIIBBHHH").pack
-_ipv4 = Struct(">BBHHHBBH4s4s").pack
-_ipv6 = Struct(">IHBB16s16s").pack
+_pseudo = Struct(">xBH").pack
 
 
-def open_writer(target: str | os.PathLike[str] | BinaryIO, pcapng: bool | None = None) -> CaptureWriter:
-    """A writer of messages; use it as a context manager.
+def open_writer(target: str | os.PathLike[str] | BinaryIO) -> CaptureWriter:
+    """A context manager whose `write` takes messages.
 
-    :param target: a path ("-" is standard output) or a binary file object, which is left open
-    :param pcapng: the format; without it pcapng where the name ends so, else pcap
+    :param target: a path, or a binary file, which is left open. "-" is standard output; a name that ends in ".pcap"
+        makes a pcap (with nanoseconds), everything else is pcapng; with ".gz" at the end it is compressed
+
+    Raises CaptureError when the file cannot be made.
     """
     if not isinstance(target, (str, os.PathLike)):
-        return CaptureWriter(target, bool(pcapng), owned=False)
-    if target == "-":
-        return CaptureWriter(sys.stdout.buffer, bool(pcapng), owned=False)
-    named = os.fspath(target).lower().endswith(".pcapng")
-    return CaptureWriter(open(target, "wb"), named if pcapng is None else pcapng, owned=True)
+        return CaptureWriter(target, PcapngFormat(), live=True)
+    name = os.fspath(target)
+    if name == "-":
+        return CaptureWriter(sys.stdout.buffer, PcapngFormat(), live=True)
+    file: Any
+    try:
+        file = gzip.open(name, "wb", 6) if name.endswith(".gz") else open(name, "wb", buffering=1 << 18)  # noqa: SIM115
+    except OSError as error:
+        raise CaptureError(f"{name}: cannot be written: {error.strerror or error}") from error
+    return CaptureWriter(file, PcapFormat() if name.removesuffix(".gz").endswith(".pcap") else PcapngFormat())
+
+
+class PcapFormat:
+    """pcap, little-endian, with nanoseconds."""
+
+    def __init__(self) -> None:
+        self.header = Struct("<IHHiIII").pack(0xA1B23C4D, 2, 4, 0, 0, _SNAPLEN, LINKTYPE_RAW)
+        self._record = Struct("<IIII").pack
+
+    def frame(self, time_ns: int, data: bytes) -> bytes:
+        """The record of a frame; its time is 1970 at the earliest and 2106 at the latest."""
+        seconds, fraction = divmod(min(max(time_ns, 0), 0xFFFFFFFF * 1_000_000_000), 1_000_000_000)
+        return self._record(seconds, fraction, len(data), len(data)) + data
+
+
+class PcapngFormat:
+    """pcapng, little-endian: one section with one interface that counts nanoseconds."""
+
+    def __init__(self) -> None:
+        section = Struct("<IIIHHqI").pack(0x0A0D0D0A, 28, 0x1A2B3C4D, 1, 0, -1, 28)
+        interface = Struct("<IIHHIHHB3xHHI").pack(1, 32, LINKTYPE_RAW, 0, _SNAPLEN, 9, 1, 9, 0, 0, 32)
+        self.header = section + interface
+        self._packet = Struct("<IIIIIII").pack
+        self._size = Struct("<I").pack
+
+    def frame(self, time_ns: int, data: bytes) -> bytes:
+        """The enhanced packet block of a frame; its time is 1970 at the earliest."""
+        time_ns = min(max(time_ns, 0), (1 << 64) - 1)
+        padding = -len(data) % 4
+        size = 32 + len(data) + padding
+        head = self._packet(6, size, 0, time_ns >> 32, time_ns & 0xFFFFFFFF, len(data), len(data))
+        return b"".join((head, data, bytes(padding), self._size(size)))
 
 
 class CaptureWriter:
-    """Writes messages as they come; what was written stays, also when the program is interrupted."""
+    """Writes messages as TCP streams. Closing it ends the streams.
 
-    def __init__(self, file: BinaryIO, pcapng: bool, owned: bool) -> None:
+    Ports may be used again: a connection with another number (`Message.connection`) between the same endpoints ends
+    the stream before it and begins one with a handshake and sequence numbers of its own, so sources may follow each
+    other in one file. With the same number, too, the stream goes on.
+
+    Endpoints that are no IP addresses ("node", Tor and I2P names, names of block files) get stand-ins in the order in
+    which they appear: 240.0.0.1, 240.0.0.2 and so on (reserved, RFC 1112), or 100::1 and so on (for nothing, RFC
+    6666) where the other end has IPv6; at the port of the network if they name none.
+
+    :param live: hand on each message at once, and leave the file open at the end; else it is closed, too
+    """
+
+    def __init__(self, file: BinaryIO, capture: PcapFormat | PcapngFormat, live: bool = False) -> None:
         self._file = file
-        self._owned = owned
-        self._record = _pcapng_block if pcapng else _pcap_record
-        self._streams: dict[frozenset[str], _Stream] = {}
-        self._opened = 0
+        self._format = capture
+        self._live = live
         self._stand_ins: dict[str, int] = {}
-        file.write(_PCAPNG_START if pcapng else _PCAP_START)
+        self._streams: OrderedDict[tuple[str, str], _Stream] = OrderedDict()
+        self._numbers = count(1)
+        self._latest = 0
+        file.write(capture.header)
 
     def __enter__(self) -> CaptureWriter:
         return self
@@ -71,143 +128,135 @@ class CaptureWriter:
     ) -> None:
         self.close()
 
-    def close(self) -> None:
-        """Write out what is buffered, and close the file if it was opened here."""
-        if self._owned:
-            self._file.close()
-        else:
-            self._file.flush()
-
     def write(self, message: Message) -> None:
-        """Append a message."""
-        ends = frozenset((message.source, message.destination))
+        """Write a message, at the end of its connection's stream."""
+        source, destination, time_ns = message.source, message.destination, message.time_ns
+        ends = (source, destination) if source <= destination else (destination, source)
         stream = self._streams.get(ends)
-        frames: list[bytes] = []
         if stream is None or stream.connection != message.connection:
-            stream = self._streams[ends] = self._connect(message)
-            frames += stream.handshake()
-        frames += stream.message(message.source, message.frame_bytes)
-        record = self._record
-        self._file.write(b"".join([record(message.time_ns, frame) for frame in frames]))
-        if not self._owned:
+            if stream:
+                self._put(time_ns, stream.end())
+            elif len(self._streams) >= CONNECTIONS:
+                self._put(time_ns, self._streams.popitem(last=False)[1].end())
+            stream = self._streams[ends] = self._opened(message)
+            for before, frame in zip((3000, 2000, 1000), stream.begin(), strict=True):
+                self._put(time_ns - before, [frame])
+        self._streams.move_to_end(ends)
+        self._put(time_ns, stream.data(source == stream.client_name, message.frame_bytes))
+        self._latest = max(self._latest, time_ns)
+        if self._live:
             self._file.flush()
 
-    def _connect(self, message: Message) -> _Stream:
-        """Begin a connection. The client is the end that does not listen, or else the one that speaks first."""
-        self._opened += 1
-        client, server = message.source, message.destination
-        port = (message.network or MAINNET).port
-        addresses = dict(zip((client, server), self._addresses((client, server), port), strict=True))
-        if by_port(addresses[client][1]) and not by_port(addresses[server][1]):
-            client, server = server, client
-        first = self._opened * 2 * _FIRST_NUMBER
-        return _Stream(message.connection, client, server, addresses, first, first + _FIRST_NUMBER)
+    def close(self) -> None:
+        """End all streams, at the latest time that was written."""
+        try:
+            for stream in self._streams.values():
+                self._put(self._latest, stream.end())
+            self._streams.clear()
+            self._file.flush()
+        finally:
+            if not self._live:
+                self._file.close()
 
-    def _addresses(self, ends: tuple[str, str], port: int) -> list[tuple[bytes, int]]:
-        """Packed address and port of both ends, in the same family."""
-        parsed = [_parse(end) for end in ends]
-        known = [address for address, _ in parsed if address]
-        four = bool(known) and all(isinstance(address, IPv4Address) for address in known)
-        out = []
-        for end, (address, own_port) in zip(ends, parsed, strict=True):
+    def _put(self, time_ns: int, frames: list[bytes]) -> None:
+        self._file.write(b"".join([self._format.frame(time_ns, frame) for frame in frames]))
+
+    def _opened(self, message: Message) -> _Stream:
+        """A stream for a connection; its client is the end that is not at the network's port, or speaks first."""
+        port = (message.network or MAINNET).port
+        source, destination = self._endpoints(message.source, message.destination, port)
+        number = next(self._numbers)
+        if source[1] == port and destination[1] != port:
+            return _Stream(message.connection, message.destination, destination, source, number)
+        return _Stream(message.connection, message.source, source, destination, number)
+
+    def _endpoints(self, source: str, destination: str, port: int) -> tuple[Endpoint, Endpoint]:
+        """Both ends, of one IP version: that of the ends that are addresses, IPv6 if they differ."""
+        hosts, ports = zip(*(_parts(name, port) for name in (source, destination)), strict=True)
+        addresses = [_address(host) for host in hosts]
+        six = any(address is not None and len(address) == 16 for address in addresses)
+        packed = []
+        for host, address in zip(hosts, addresses, strict=True):
             if address is None:
-                host = end if own_port is None else end.rpartition(":")[0]
-                number = self._stand_ins.setdefault(host, len(self._stand_ins))
-                packed = (
-                    (_STAND_IN_4 + 1 + number % _STAND_INS_4).to_bytes(4, "big")
-                    if four
-                    else (_STAND_IN_6 + 1 + number).to_bytes(16, "big")
-                )
-            elif isinstance(address, IPv4Address) and not four:
-                packed = bytes(10) + b"\xff\xff" + address.packed
-            else:
-                packed = address.packed
-            out.append((packed, port if own_port is None else own_port))
-        return out
+                number = self._stand_ins.setdefault(host, len(self._stand_ins) + 1)
+                address = inet_pton(AF_INET6, "100::") if six else inet_pton(AF_INET, "240.0.0.0")
+                address = (int.from_bytes(address, "big") + number).to_bytes(len(address), "big")
+            elif six and len(address) == 4:
+                address = bytes(10) + b"\xff\xff" + address
+            packed.append(address)
+        ends = (packed[0], ports[0]), (packed[1], ports[1])
+        if ends[0] == ends[1]:  # a node that is connected with itself: TCP would allow it, readers are confused
+            return ends[0], (packed[1], ports[1] ^ 0x8000)
+        return ends
 
 
 class _Stream:
-    """One connection: who talks to whom, and the next sequence number of each."""
+    """One connection; makes its IP packets."""
 
-    def __init__(
-        self, connection: int, client: str, server: str, addresses: dict[str, tuple[bytes, int]], *numbers: int
-    ) -> None:
+    def __init__(self, connection: int, client_name: str, client: Endpoint, server: Endpoint, number: int) -> None:
         self.connection = connection
-        self._client, self._server = client, server
-        self._addresses = addresses
-        self._next = dict(zip((client, server), numbers, strict=True))
-        self._largest = 1460 if len(addresses[client][0]) == 4 else 1440
+        self.client_name = client_name
+        first = number * 0x01000193 & 0xFFFFFFFF  # a stream between the same ports must not look like this one again
+        self._next = [first, ~first & 0xFFFFFFFF]
+        self._ways = [_Way(client, server), _Way(server, client)]
 
-    def handshake(self) -> list[bytes]:
-        """The three packets that open the connection."""
-        client, server = self._client, self._server
-        return [
-            self._packet(client, server, _SYN, options=_HANDSHAKE_OPTIONS),
-            self._packet(server, client, _SYN | _ACK, options=_HANDSHAKE_OPTIONS),
-            self._packet(client, server, _ACK),
-        ]
+    def begin(self) -> list[bytes]:
+        """SYN, SYN with ACK, ACK."""
+        return [self._packet(0, SYN), self._packet(1, SYN | ACK), self._packet(0, ACK)]
 
-    def message(self, source: str, data: bytes) -> list[bytes]:
-        """The packets of a message, and the one that acknowledges it."""
-        destination = self._server if source == self._client else self._client
-        packets = []
-        for start in range(0, len(data), self._largest):
-            part = data[start : start + self._largest]
-            last = start + len(part) == len(data)
-            packets.append(self._packet(source, destination, _ACK | (_PSH if last else 0), part))
-        packets.append(self._packet(destination, source, _ACK))
-        return packets
+    def data(self, by_client: bool, data: bytes) -> list[bytes]:
+        """Segments with data."""
+        side = 0 if by_client else 1
+        parts = [data[start : start + SEGMENT] for start in range(0, len(data), SEGMENT)]
+        return [self._packet(side, ACK | _PUSH, part) for part in parts]
 
-    def _packet(self, source: str, destination: str, flags: int, payload: bytes = b"", options: bytes = b"") -> bytes:
-        (host, port), (to_host, to_port) = self._addresses[source], self._addresses[destination]
-        number = self._next[source] & 0xFFFFFFFF
-        self._next[source] += len(payload) + bool(flags & _SYN)
-        heard = self._next[destination] & 0xFFFFFFFF if flags & _ACK else 0
-        offset = (20 + len(options)) << 2
+    def end(self) -> list[bytes]:
+        """FIN from both ends, and the last ACK."""
+        return [self._packet(0, FIN | ACK), self._packet(1, FIN | ACK), self._packet(0, ACK)]
+
+    def _packet(self, side: int, flags: int, payload: bytes = b"") -> bytes:
+        sequence = self._next[side]
+        self._next[side] = (sequence + len(payload) + bool(flags & (SYN | FIN))) & 0xFFFFFFFF
+        return self._ways[side].packet(sequence, self._next[1 - side] if flags & ACK else 0, flags, payload)
+
+
+class _Way:
+    """One direction of a connection: IP packets from one end to the other."""
+
+    def __init__(self, source: Endpoint, destination: Endpoint) -> None:
+        self._addresses = source[0] + destination[0]
+        self._ports = source[1], destination[1]
+
+    def packet(self, sequence: int, acknowledged: int, flags: int, payload: bytes) -> bytes:
+        options = _SCALE if flags & SYN else b""
         size = 20 + len(options) + len(payload)
-        pseudo = host + to_host + size.to_bytes(4, "big") + b"\0\0\0\x06"
-        tcp = _tcp(port, to_port, number, heard, offset, flags, 0xFFFF, 0, 0) + options
-        total = _internet_checksum(pseudo + tcp + payload)
-        tcp = tcp[:16] + total.to_bytes(2, "big") + tcp[18:]
-        if len(host) == 16:
-            return _ipv6(0x60000000, size, 6, 64, host, to_host) + tcp + payload
-        ip = _ipv4(0x45, 0, 20 + size, 0, 0x4000, 64, 6, 0, host, to_host)
-        return ip[:10] + _internet_checksum(ip).to_bytes(2, "big") + ip[12:] + tcp + payload
+        head = (*self._ports, sequence, acknowledged, 20 + len(options) << 2, flags, 0xFFFF)
+        rest = options + payload
+        covered = b"".join((self._addresses, _pseudo(6, size), _tcp(*head, 0, 0), rest))
+        segment = _tcp(*head, _checksum(covered), 0) + rest
+        if len(self._addresses) == 32:
+            return _ipv6(6 << 28, size, 6, 64, self._addresses) + segment
+        fields = (0x45, 0, 20 + size, 0, 0x4000, 64, 6)
+        return _ipv4(*fields, _checksum(_ipv4(*fields, 0, self._addresses)), self._addresses) + segment
 
 
-def _parse(end: str) -> tuple[IPv4Address | IPv6Address | None, int | None]:
-    """Address, if it is one, and port, if there is one, of "1.2.3.4:8333", "[::1]:8333", "xyz.onion:8333", "node"."""
-    host, colon, port = end.rpartition(":")
-    number = int(port) if colon and port.isdecimal() and int(port) <= 0xFFFF else None
+def _checksum(data: bytes) -> int:
+    """The Internet checksum: 2^16 is 1 modulo 65535, so the sum of all words is the whole number modulo 65535."""
+    number = int.from_bytes(data, "big") << 8 * (len(data) & 1)
+    return 0xFFFF - (number % 0xFFFF or 0xFFFF)
+
+
+def _parts(name: str, port: int) -> tuple[str, int]:
+    """Host and port of an endpoint; the network's port if it names none."""
+    host, colon, digits = name.rpartition(":")
+    if colon and digits.isdecimal() and digits.isascii() and int(digits) <= 0xFFFF:
+        return host, int(digits)
+    return name, port
+
+
+def _address(host: str) -> bytes | None:
+    """An IP address as it stands in a packet; None if it is none."""
     try:
-        return ip_address(host.strip("[]") if number is not None else end), number
+        return ip_address(host.removeprefix("[").removesuffix("]")).packed
     except ValueError:
-        return None, number
-
-
-def _internet_checksum(data: bytes) -> int:
-    """RFC 1071, over data padded to an even length."""
-    value = int.from_bytes(data if len(data) % 2 == 0 else data + b"\0", "big") % 0xFFFF
-    return 0xFFFF - (value or 0xFFFF)
-
-
-_INTERFACE = _RAW_IP.to_bytes(4, "little") + _SNAPLEN.to_bytes(4, "little")
-_PCAP_START = _pcap_header(0xA1B23C4D, 0x00040002, 0, 0) + _INTERFACE[4:] + _INTERFACE[:4]
-_NANOSECONDS = b"\x09\0\x01\0\x09\0\0\0" + bytes(4)  # if_tsresol, end of options
-_PCAPNG_START = (
-    b"\x0a\x0d\x0d\x0a\x1c\0\0\0\x4d\x3c\x2b\x1a\x01\0\0\0" + b"\xff" * 8 + b"\x1c\0\0\0"
-    b"\x01\0\0\0\x20\0\0\0" + _INTERFACE + _NANOSECONDS + b"\x20\0\0\0"
-)
-
-
-def _pcap_record(time_ns: int, frame: bytes) -> bytes:
-    seconds, rest = divmod(time_ns, 1_000_000_000)
-    return _pcap_header(seconds & 0xFFFFFFFF, rest, len(frame), len(frame)) + frame
-
-
-def _pcapng_block(time_ns: int, frame: bytes) -> bytes:
-    size = len(frame)
-    padded = frame + bytes(-size % 4)
-    total = 32 + len(padded)
-    head = _block_head(6, total, 0, time_ns >> 32 & 0xFFFFFFFF, time_ns & 0xFFFFFFFF, size, size)
-    return head + padded + total.to_bytes(4, "little")
+        return None
