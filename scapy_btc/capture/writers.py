@@ -31,7 +31,8 @@ CONNECTIONS = 16_384
 """Streams open at a time; beyond it the one that was silent for the longest time is ended."""
 
 _PUSH = 0x08
-_SCALE = b"\x03\x03\x0e\0"  # option: the window counts units of 16 KiB, so that all may be sent unacknowledged
+# segments of SEGMENT bytes; windows of up to 1 GiB, since much is sent before the other end says anything again
+_OPTIONS = b"\x02\x04" + SEGMENT.to_bytes(2, "big") + b"\x03\x03\x0e\0"
 _SNAPLEN = 262_144
 
 Endpoint = tuple[bytes, int]
@@ -228,7 +229,7 @@ class _Way:
         self._ports = source[1], destination[1]
 
     def packet(self, sequence: int, acknowledged: int, flags: int, payload: bytes) -> bytes:
-        options = _SCALE if flags & SYN else b""
+        options = _OPTIONS if flags & SYN else b""
         size = 20 + len(options) + len(payload)
         head = (*self._ports, sequence, acknowledged, 20 + len(options) << 2, flags, 0xFFFF)
         rest = options + payload
