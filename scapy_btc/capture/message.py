@@ -49,7 +49,7 @@ class Message:
 
     @property
     def frame_findings(self) -> list[str]:
-        """What is wrong with the envelope, as codes."""
+        """What is wrong with the envelope and its place in the conversation, as codes."""
         frame = self.frame
         found = []
         if frame.verdict == "bad":
@@ -62,22 +62,32 @@ class Message:
             found.append("over-size")
         if frame.resynchronised:
             found.append("resynchronised")
+        if self.said:
+            from ..messages.relations import out_of_order
+
+            misplaced = out_of_order(self.said, self.msgtype)
+            if misplaced:
+                found.append(misplaced)
         return found
+
+    @property
+    def quick_findings(self) -> list[str]:
+        """Those of `findings` that take no time: of the envelope, and of the encoding of everything but blocks."""
+        if self.msgtype == "block":
+            return self.frame_findings
+        from ..messages.findings import encoding
+
+        return self.frame_findings + encoding(self.msgtype, self.payload)
 
     @property
     def findings(self) -> list[str]:
         """Everything that a careful reader would want to be told, as codes (`messages.findings.FINDINGS`)."""
         if self._found is None:
             from ..messages.findings import examine
-            from ..messages.relations import out_of_order
 
-            misplaced = out_of_order(self.said, self.msgtype)
-            self._found = [
-                *self.frame_findings,
-                *([misplaced] if misplaced else []),
-                # a log does not say of which network it is, so the limit of one accuses nobody
-                *examine(self.msgtype, self.payload, None if self.transport == "log" else self.network),
-            ]
+            # a log does not say of which network it is, so the limit of one accuses nobody
+            network = None if self.transport == "log" else self.network
+            self._found = self.frame_findings + examine(self.msgtype, self.payload, network)
         return self._found
 
     @property

@@ -12,9 +12,6 @@ from ..capture.records import event_record, format_time, message_record
 from ..layers.registry import lookup, summary_line
 from ..messages.findings import Severity, severity
 
-BULK = "block"
-"""The one message whose content a listing does not check, because that takes longer than reading it."""
-
 _COLOURS = {Severity.NOTE: "2", Severity.WARNING: "33", Severity.ERROR: "31"}
 
 
@@ -24,7 +21,7 @@ class Printer:
     :param form: "text", "jsonl" or "json"
     :param tree: with every field
     :param hexdump: with the payload's bytes
-    :param thorough: findings of everything, also of the transactions in blocks
+    :param thorough: findings of everything, not only those that take no time
     :param colour: with terminal colours
     """
 
@@ -38,34 +35,31 @@ class Printer:
 
     def findings(self, message: Message) -> list[str]:
         """The findings that are shown of a message."""
-        if message.msgtype == BULK and not self.thorough:
-            return message.frame_findings
-        return message.findings
+        return message.findings if self.thorough else message.quick_findings
 
-    def message(self, message: Message) -> None:
+    def message(self, message: Message, found: list[str]) -> None:
+        """Print a message, with those findings."""
         if self.form != "text":
             self._json(message_record(message, self.fields, self.derived, self.payload))
             return
-        lines = [self.line(message)]
+        lines = [self.line(message, found)]
         if self.tree:
             lines.append(str(message.packet.show(dump=True)).rstrip("\n"))
         if self.hexdump:
             lines.extend(hex_lines(message.frame_bytes))
         self.out.write("\n".join(lines) + "\n")
 
-    def line(self, message: Message) -> str:
+    def line(self, message: Message, found: list[str]) -> str:
         cls = lookup(message.msgtype)
         text = summary_line(cls, message.payload) if cls else f"{message.msgtype or '(no name)'} (unknown)"
-        found = self.findings(message)
-        return f"{self.where(message)} {text} ({len(message.payload)} bytes){self.marks(found)}"
+        marks = self.marks(found) if found else ""
+        return f"{self.where(message)} {text} ({len(message.payload)} bytes){marks}"
 
     def where(self, item: Any) -> str:
         moment = format_time(item.time_ns)[:26].replace("T", " ")
         return f"{moment} {' > '.join(filter(None, (item.source, item.destination)))}".rstrip()
 
     def marks(self, codes: list[str]) -> str:
-        if not codes:
-            return ""
         text = f" [{', '.join(codes)}]"
         return f"\x1b[{_COLOURS[max(map(severity, codes))]}m{text}\x1b[0m" if self.colour else text
 

@@ -29,7 +29,8 @@ def read(files: tuple[str, ...], **chosen: Any) -> None:
     """List the messages of captures: pcap, pcapng (also gzip or zstd), Bitcoin Core's message captures
     (msgs_recv.dat, msgs_sent.dat, or a directory of them) and block files (blk*.dat); - is standard input.
 
-    The listing checks every message but the transactions inside blocks; -V, -T jsonl and --strict check those, too.
+    The listing checks envelopes, and the encoding of everything but blocks; -V, -T jsonl, --strict and stats check all:
+    also blocks, proof of work, merkle roots, witness commitments and amounts.
     """
     from .reading import read_files
     raise SystemExit(read_files(files, chosen))

@@ -64,7 +64,7 @@ class Show:
             if found:
                 self.findings.update(found)
             if not quiet:
-                printer.message(item)
+                printer.message(item, found)
             if self.writer:
                 self.writer.write(item)
             if self.limit and self.messages >= self.limit:

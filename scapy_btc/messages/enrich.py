@@ -13,6 +13,7 @@ from ..layers.registry import BTCMessage
 from ..networks import MAINNET, Network
 from ..wire.hashes import hash_hex, sha256d
 from .following import transactions_in
+from .inventory import headers_in
 from .transactions import BTCTx, txid_of
 
 
@@ -27,8 +28,7 @@ def enrich(cls: type[BTCMessage], payload: bytes, record: Mapping[str, Any], net
     if header:
         found["difficulty"] = difficulty(header["bits"])
     if cls.msgtype == "headers":
-        entries = range(len(payload) - 81 * record["headers_count"], len(payload), 81)
-        found["block_hashes"] = [hash_hex(sha256d(payload[p:p + 80])) for p in entries]
+        found["block_hashes"] = [hash_hex(sha256d(header)) for header in headers_in(payload)]
     if cls.msgtype in ("getblocktxn", "getsegdata"):
         found["absolute_indexes"] = absolute_indexes(record["indexes"])
     if cls.msgtype == "cmpctblock":

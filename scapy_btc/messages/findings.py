@@ -18,7 +18,7 @@ from ..protocol import MAX_MONEY
 from ..wire.hashes import hex_hash, sha256d
 from .blocks import BTCBlock, BTCBlockTxn, BTCCmpctBlock, BTCMerkleBlock
 from .following import transactions_in
-from .inventory import BTCHeaders
+from .inventory import BTCHeaders, headers_in
 from .transactions import BTCTx, txid_of
 
 
@@ -91,6 +91,15 @@ def examine(msgtype: str, payload: bytes, network: Network | None = None) -> lis
     :param network: whose proof-of-work limit holds; None leaves that limit unchecked
     """
     cls = lookup(msgtype)
+    codes = encoding(msgtype, payload)
+    if cls and "malformed" not in codes:
+        codes += dict.fromkeys(_content(cls, payload, network.pow_limit if network else None))
+    return codes
+
+
+def encoding(msgtype: str, payload: bytes) -> list[str]:
+    """Likewise, but only of how it is written, not of what it says: quick."""
+    cls = lookup(msgtype)
     if cls is None:
         return ["unknown-message"]
     notes: Notes = []
@@ -98,16 +107,14 @@ def examine(msgtype: str, payload: bytes, network: Network | None = None) -> lis
         end = cls.plan.end(payload, 0, len(payload), notes)
     except BROKEN:
         return ["malformed"]
-    codes = [code for code, _ in notes]
     if end < len(payload):
-        codes.append("trailing-bytes")
-    codes.extend(_content(cls, payload, end, network.pow_limit if network else None))
-    return list(dict.fromkeys(codes))
+        notes.append(("trailing-bytes", ""))
+    return list(dict.fromkeys(code for code, _ in notes)) if notes else []
 
 
-def _content(cls: type[BTCMessage], payload: bytes, end: int, pow_limit: int | None) -> Iterator[str]:
+def _content(cls: type[BTCMessage], payload: bytes, pow_limit: int | None) -> Iterator[str]:
     if cls is BTCTx:
-        yield from _transaction(payload, 0, end)
+        yield from _transaction(payload, 0, len(payload))
     elif cls is BTCHeaders:
         yield from _headers(payload, pow_limit)
     elif cls in (BTCBlock, BTCMerkleBlock, BTCCmpctBlock):
@@ -137,9 +144,7 @@ def _transaction(b: bytes, p: int, e: int) -> Iterator[str]:
 
 def _headers(payload: bytes, pow_limit: int | None) -> Iterator[str]:
     previous = None
-    start = BTCHeaders.plan.starts(payload, 0, len(payload))[1]
-    for p in range(start, len(payload) - 80, 81):
-        header = payload[p:p + 80]
+    for header in headers_in(payload):
         if not check_header(header, pow_limit):
             yield "bad-proof-of-work"
         if previous is not None and header[4:36] != previous:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from ..chain.short_ids import short_id, short_id_key
 from ..wire.hashes import sha256d
 from .blocks import BTCBlock, BTCBlockTxn, BTCCmpctBlock
-from .inventory import BTCHeaders
+from .inventory import headers_in
 from .transactions import BTCTx, txid_of
 
 
@@ -64,8 +64,7 @@ def mentions_block(msgtype: str, payload: bytes, wanted: Collection[bytes]) -> b
     if msgtype in ("block", "merkleblock", "cmpctblock"):
         return sha256d(payload[:80]) in wanted
     if msgtype == "headers":
-        start = BTCHeaders.plan.starts(payload, 0, len(payload))[1]
-        return any(sha256d(payload[p:p + 80]) in wanted for p in range(start, len(payload) - 79, 81))
+        return any(sha256d(header) in wanted for header in headers_in(payload))
     return False
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from scapy.fields import LEIntField
@@ -129,8 +129,16 @@ class BTCHeaders(BTCMessage):
 
     @classmethod
     def describe(cls, v: Mapping[str, Any], payload: bytes) -> str:
-        last = payload[len(payload) - 81:len(payload) - 1]
-        return f"{v['headers_count']} up to {hash_hex(sha256d(last))}" if v["headers_count"] else "none"
+        last = list(headers_in(payload))[-1:]
+        return f"{v['headers_count']} up to {hash_hex(sha256d(last[0]))}" if last else "none"
+
+
+def headers_in(payload: bytes) -> Iterator[bytes]:
+    """The 80 bytes of each header of a `headers` payload. Raises one of `layers.plan.BROKEN` where it is cut short."""
+    _, p, end = BTCHeaders.plan.starts(payload, 0, len(payload))
+    while p < end:
+        yield payload[p:p + 80]
+        p = BTCHeadersEntry.plan.end(payload, p, end, [])
 
 
 class BTCMempool(BTCMessage):
