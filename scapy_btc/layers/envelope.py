@@ -235,7 +235,7 @@ class BTC(Packet):
 
 
 def starts_message(s: bytes) -> bool:
-    """Whether a header stands at the start: a known magic, or whatever magic with a name and a length as they must be."""
+    """Whether a header stands at the start: a known magic, or any magic with a name and a length as they must be."""
     if len(s) < HEADER_SIZE:
         return len(s) >= OLD_HEADER_SIZE and has_old_header(s)
     return bool(by_magic(s[:4])) or is_plausible(s, 0, s[:4])

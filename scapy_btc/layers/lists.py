@@ -13,21 +13,22 @@ from .plan import Plan
 
 
 class LazyList(list[Any]):
-    """A list of `cls` packets, made when touched; element `i` of the wire is `buf[ends[i]:ends[i + 1]]`.
+    """A list of packets, each made when touched; element `i` of the wire is `buf[ends[i]:ends[i + 1]]`.
 
     A subclass of `list`, because Scapy tests for that. Its own storage holds an index into `ends` where an element was
-    never touched, and the Packet where it was; elements are packets or bytes, so that an int is always such an index.
-    No method of the list shows the indexes; `orjson`, and calls such as `list.copy(lazy)`, ask none and do see them.
+    never touched, and the Packet where it was. No method of the list shows the indexes; `orjson`, and calls such as
+    `list.copy(lazy)`, ask none and do see them.
 
+    :ivar field: the field that it is a value of, which says what may become an element
     :ivar owner: the packet that is the parent of the elements
     """
 
-    __slots__ = ("_buf", "_cls", "_ends", "_touched", "owner")
+    __slots__ = ("_buf", "_ends", "_touched", "field", "owner")
     __hash__ = None
 
-    def __init__(self, buf: bytes, ends: Sequence[int], cls: Any, owner: Packet | None) -> None:
+    def __init__(self, buf: bytes, ends: Sequence[int], field: Any, owner: Packet | None) -> None:
         list.__init__(self, range(len(ends) - 1))
-        self._buf, self._ends, self._cls, self.owner = buf, ends, cls, owner
+        self._buf, self._ends, self.field, self.owner = buf, ends, field, owner
         self._touched: list[int] | None = []  # indexes of the elements that are Packets; None once elements have moved
 
     # What the packet layer asks
@@ -56,25 +57,18 @@ class LazyList(list[Any]):
 
     def clone(self, owner: Packet | None) -> LazyList:
         """An independent list for another packet; what was never touched stays untouched."""
-        clone = LazyList(self._buf, self._ends, self._cls, owner)
+        clone = LazyList(self._buf, self._ends, self.field, owner)
         if self._touched != []:
             clone._touched = None if self._touched is None else self._touched.copy()
-            list.__init__(clone, (v if type(v) is int else v.copy() if isinstance(v, Packet) else v
-                                  for v in list.__iter__(self)))
-            clone.owned_by(owner)
-        return clone
-
-    def owned_by(self, owner: Packet | None) -> None:
-        """Make another packet the parent of all elements."""
-        self.owner = owner
-        for element in self.made():
-            if isinstance(element, Packet):
+            list.__init__(clone, (v if type(v) is int else v.copy() for v in list.__iter__(self)))
+            for element in clone.made():
                 element.parent = owner
+        return clone
 
     # What a list is asked
 
     def _make(self, i: SupportsIndex, stored: int) -> Any:
-        packet = self._cls.from_wire(self._buf[self._ends[stored]:self._ends[stored + 1]], self.owner)
+        packet = self.field.cls.from_wire(self._buf[self._ends[stored]:self._ends[stored + 1]], self.owner)
         list.__setitem__(self, i, packet)
         if self._touched is not None:
             self._touched.append(stored)
@@ -132,7 +126,7 @@ class LazyList(list[Any]):
 
     def _untouched_like(self, i: int, other: list[Any]) -> bool:
         """Whether element `i` is the same untouched bytes in both lists."""
-        if not isinstance(other, LazyList) or other._cls is not self._cls:
+        if not isinstance(other, LazyList) or other.field.cls is not self.field.cls:
             return False
         here, there = list.__getitem__(self, i), list.__getitem__(other, i)
         return type(here) is type(there) is int and self._raw(here) == other._raw(there)
@@ -168,7 +162,10 @@ class LazyList(list[Any]):
     # What changes it
 
     def __setitem__(self, i: Any, value: Any) -> None:
-        value = elements(value) if isinstance(i, slice) else element(value)
+        if isinstance(i, slice):
+            value = [self.field.any2element(self.owner, v) for v in value]
+        else:
+            value = self.field.any2element(self.owner, value)
         self._touched = None
         list.__setitem__(self, i, value)
 
@@ -180,8 +177,9 @@ class LazyList(list[Any]):
         self.insert(len(self), value)
 
     def insert(self, i: SupportsIndex, value: Any) -> None:
+        value = self.field.any2element(self.owner, value)
         self._touched = None
-        list.insert(self, i, element(value))
+        list.insert(self, i, value)
 
     def extend(self, values: Iterable[Any]) -> None:
         self[len(self):] = values
@@ -211,18 +209,6 @@ class LazyList(list[Any]):
 
     def sort(self, *, key: Callable[[Any], Any] | None = None, reverse: bool = False) -> None:
         self[:] = sorted(self, key=key, reverse=reverse)
-
-
-def element(value: Any) -> Any:
-    """A value that may become an element of a lazy list."""
-    if type(value) is int:
-        raise TypeError("an element is a packet or its bytes, not an int")
-    return value
-
-
-def elements(values: Iterable[Any]) -> list[Any]:
-    """Values that may become elements of a lazy list."""
-    return [element(value) for value in values]
 
 
 def raws(values: list[Any]) -> Iterable[bytes]:

@@ -103,9 +103,8 @@ class BTCPacket(Packet):
         for value in self.fields.values():
             if isinstance(value, Packet):
                 yield value
-            elif isinstance(value, list):
-                made = value.made() if isinstance(value, LazyList) else value
-                yield from (element for element in made if isinstance(element, Packet))
+            elif isinstance(value, LazyList):
+                yield from value.made()
 
     def clear_cache(self) -> None:
         for name in list(self.fields):  # makes every part: all bytes must come from fields

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from scapy.fields import Field
-from scapy.packet import Packet, fuzz
+from scapy.fields import Field, RawVal
+from scapy.packet import Packet, Raw, fuzz
 from scapy.volatile import RandNum, VolatileValue
 
 from .fields import WireField, as_bytes
@@ -194,8 +194,9 @@ class ListField(WireField):
     def any2i(self, pkt: Any, x: Any) -> Any:
         if isinstance(x, (VolatileValue, Unset)):
             return x
-        items = [] if x is None else x if isinstance(x, (list, tuple)) else [x]
-        return [self.any2element(pkt, v) for v in items]
+        values = self.fresh(pkt)
+        values += [] if x is None else [self.any2element(pkt, v) for v in (x if isinstance(x, (list, tuple)) else [x])]
+        return values
 
     def any2element(self, pkt: Any, x: Any) -> Any:
         return x
@@ -249,7 +250,11 @@ class ListField(WireField):
 
 
 class PartListField(ListField):
-    """A list of packets of one class, lazy when it comes from bytes."""
+    """A list of packets of one class, which are made when touched.
+
+    What is put into it may also be bytes (those that are no such packet become a `Raw`), or a list that `record_as`
+    names the field for.
+    """
 
     holds_packets = 1
     __slots__ = ["cls"]
@@ -258,25 +263,28 @@ class PartListField(ListField):
         ListField.__init__(self, name, count)
         self.cls: Any = cls
 
+    def fresh(self, pkt: Any) -> list[Any]:
+        return LazyList(b"", (0,), self, pkt)
+
     def any2i(self, pkt: Any, x: Any) -> Any:
         if not isinstance(x, LazyList):
             return ListField.any2i(self, pkt, x)
         return x if x.owner is pkt else x.clone(pkt)
 
-    def any2element(self, pkt: Any, x: Any) -> Any:
-        only = self.cls.record_as
-        if only and isinstance(x, (list, tuple)):
-            x = self.cls(**{only: list(x)})
-        elif isinstance(x, (bytes, bytearray)):
+    def any2element(self, pkt: Any, x: Any) -> Packet:
+        if isinstance(x, (list, tuple)) and self.cls.record_as:
+            x = self.cls(**{self.cls.record_as: list(x)})
+        elif isinstance(x, (bytes, bytearray, RawVal)):
             x = whole(self.cls, bytes(x), pkt)
-        if isinstance(x, Packet) and pkt is not None:
-            x.add_parent(pkt)
+        if isinstance(x, bytes):
+            x = Raw(load=x)
+        if not isinstance(x, Packet):
+            raise TypeError(f"an element of {self.name} is a packet or its bytes, not {x!r}")
+        x.add_parent(pkt)
         return x
 
     def do_copy(self, x: Any) -> Any:
-        if isinstance(x, LazyList):
-            return x.clone(x.owner)
-        return [v.copy() if isinstance(v, Packet) else v for v in x] if isinstance(x, list) else x
+        return x.clone(x.owner) if isinstance(x, LazyList) else x
 
     def addfield(self, pkt: Any, s: bytes, val: Any) -> bytes:
         return s + (bytes(val) if isinstance(val, LazyList) else b"".join(map(bytes, val)))
@@ -297,10 +305,10 @@ class PartListField(ListField):
 
     def emit_load(self, w: Writer) -> None:
         size, v = self.element_size(), w.new()
-        new, cls = w.const(LazyList), w.const(self.cls)
+        new, field = w.const(LazyList), w.const(self)
         if size is not None:
             q = self._check(w, size)
-            w.line(f"{v} = {new}(b, range(p, {q} + 1, {size}), {cls}, pkt)")
+            w.line(f"{v} = {new}(b, range(p, {q} + 1, {size}), {field}, pkt)")
             w.line(f"p = {q}")
         else:
             ends = w.new("ends")
@@ -309,7 +317,7 @@ class PartListField(ListField):
                 skip_class(w, self.cls)
                 w.line(f"{ends}.append(p)")
             w.line("if p > e: " + SHORT)
-            w.line(f"{v} = {new}(b, {ends}, {cls}, pkt)")
+            w.line(f"{v} = {new}(b, {ends}, {field}, pkt)")
         w.vars[self.name] = v
 
     def emit_element(self, w: Writer) -> str:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from scapy.fields import LEIntField
+from scapy.fields import LEIntField, RawVal
 from scapy.packet import Packet, Raw, fuzz
 
 from scapy_btc.layers.envelope import BTC
@@ -366,17 +366,28 @@ def test_ints_are_no_elements() -> None:
     for put in (values.append, lambda x: values.extend([x]), lambda x: values.insert(0, x),
                 lambda x: values.__setitem__(0, x), lambda x: values.__setitem__(slice(0, 1), [x]),
                 lambda x: values.__iadd__([x])):
-        with pytest.raises(TypeError, match="not an int"):
+        with pytest.raises(TypeError, match="an element of inventory is a packet or its bytes, not 5"):
             put(5)
     assert list(raws(values)) == [bytes(vector(1)), bytes(vector(2))]
 
 
-def test_bytes_are_elements_that_are_sent_as_they_are() -> None:
-    packet = inv(1, 2)
-    packet.inventory[0] = b"short"
-    packet.inventory.append(b"end")
-    assert bytes(packet) == b"\x02short" + bytes(vector(2)) + b"end"
-    assert bytes(packet.copy()) == bytes(packet)
+def test_what_is_put_into_a_list_becomes_a_packet() -> None:
+    for packet in (inv(1, 2), BTCInv(inventory_count=2, inventory=[vector(1), vector(2)])):
+        packet.inventory[0] = b"short"
+        packet.inventory.append(bytes(vector(3)))
+        packet.inventory += [bytearray(b"end"), RawVal(b"raw")]
+        assert bytes(packet) == b"\x02short" + bytes(vector(2)) + bytes(vector(3)) + b"endraw"
+        assert [type(v) for v in packet.inventory] == [Raw, BTCInvVector, BTCInvVector, Raw, Raw]
+        assert all(v.parent is packet for v in packet.inventory)
+        assert bytes(packet.copy()) == bytes(packet) == bytes(eval(packet.command()))
+        assert packet.show(dump=True).count("###[ Raw ]###") == 3
+
+
+def test_a_witness_takes_lists_of_items() -> None:
+    packet = BTCTx(inputs=[BTCTxIn()], witness=[[b"a", b"b"]])
+    packet.witness.append([b"c"])
+    packet.witness[0] = (b"d",)
+    assert [stack.items for stack in packet.witness] == [[b"d"], [b"c"]]
 
 
 def test_what_asks_no_method_sees_the_storage() -> None:
