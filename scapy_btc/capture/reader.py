@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -27,10 +27,11 @@ class Reader:
     :ivar counts: how many messages, events and connections there were so far, and what else the source held
     """
 
-    def __init__(self, items: Iterator[Item], counts: Counter[str], source: ByteSource | None = None,
+    def __init__(self, items: Iterable[Item], counts: Counter[str], source: ByteSource | None = None,
                  file: BinaryIO | None = None) -> None:
         self.counts = counts
-        self._items, self._source, self._file = items, source, file
+        self._source, self._file = source, file
+        self._items = _closing(items, file)
 
     @property
     def position(self) -> int:
@@ -52,11 +53,22 @@ class Reader:
 
     def close(self) -> None:
         """End the reading."""
-        close = getattr(self._items, "close", None)
-        if close:
-            close()
-        if self._file:
+        self._items.close()
+        if self._file:  # a generator that was never started closes nothing
             self._file.close()
+
+    def only_messages(self) -> Reader:
+        """The same without the events, which are still counted."""
+        self._items = _closing(filter(_is_message, self._items), None)
+        return self
+
+
+def _closing(items: Iterable[Item], file: BinaryIO | None) -> Generator[Item, None, None]:
+    try:
+        yield from items
+    finally:
+        if file:
+            file.close()
 
 
 def read(source: str | os.PathLike[str] | BinaryIO, events: bool = False, network: Network | str | None = None,
@@ -74,7 +86,7 @@ def read(source: str | os.PathLike[str] | BinaryIO, events: bool = False, networ
     """
     known = by_name(network) if isinstance(network, str) else network
     reader = _open(source, known, follow)
-    return reader if events else Reader(filter(_is_message, reader), reader.counts, reader._source, reader._file)
+    return reader if events else reader.only_messages()
 
 
 def read_live(frames: Iterable[tuple[int, int, int, bytes, int]], network: Network | None = None) -> Reader:
