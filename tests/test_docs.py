@@ -62,8 +62,9 @@ def test_commands_print_what_the_page_says(page: Path, checkout: Path) -> None:
             done = subprocess.run(["bash", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                                   timeout=60)
             assert done.returncode == 0, f"{command}\n{done.stdout}"
-            if not checker.check_output(expected, done.stdout, doctest.ELLIPSIS):
-                pytest.fail(f"{command}\nexpected:\n{expected}\ngot:\n{done.stdout}")
+            got = re.sub(r"[ \t]+$", "", done.stdout, flags=re.MULTILINE)
+            if not checker.check_output(expected, got, doctest.ELLIPSIS):
+                pytest.fail(f"{command}\nexpected:\n{expected}\ngot:\n{got}")
 
 
 @pages
@@ -90,14 +91,14 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def commands_in(page: Path) -> Iterator[list[str]]:
     """The words of every call of `scapy-btc` in the fenced blocks of a page."""
-    for block in blocks(page, "console", "sh"):
-        lines = re.sub(r"\\\n", "", block).splitlines()
-        for line in (line.removeprefix("$ ") for line in lines if "scapy-btc" in line):
-            words = list(shlex.shlex(line, posix=True, punctuation_chars="|;&<>()"))
-            while "scapy-btc" in words:
-                words = words[words.index("scapy-btc") + 1:]
-                end = next((i for i, word in enumerate(words) if set(word) <= set("|;&<>()")), len(words))
-                yield words[:end]
+    lines = [command for block in blocks(page, "console") for command, _ in transcript(block)]
+    lines += [line for block in blocks(page, "sh") for line in re.sub(r"\\\n", "", block).splitlines()]
+    for line in lines:
+        words = list(shlex.shlex(line, posix=True, punctuation_chars="|;&<>()"))
+        while "scapy-btc" in words:
+            words = words[words.index("scapy-btc") + 1:]
+            end = next((i for i, word in enumerate(words) if set(word) <= set("|;&<>()")), len(words))
+            yield words[:end]
 
 
 @pages
