@@ -14,7 +14,7 @@ LARGEST_RECORD = 256 << 20  # bytes; a record that announces more is taken for d
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _ZSTD_WINDOW = 1 << 27  # what zstd needs for its highest levels; --long=31 would need 2 GiB of memory
-_ZSTD_STEP = 1 << 10  # bytes put in at a time: a bomb makes at most 32 MiB of them
+_ZSTD_STEP = 1 << 8  # bytes put in at a time: a bomb makes at most 8 MiB of them
 
 
 class Readable(Protocol):
