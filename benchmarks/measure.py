@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ def in_turn(ours: Callable[[], Any], peer: Callable[[], Any], rounds: int = 5) -
     second: list[float] = []
     for _ in range(rounds):
         for work, times in ((ours, first), (peer, second)):
+            gc.collect()  # what the other side left behind
             start = time.perf_counter()
             work()
             times.append(time.perf_counter() - start)
