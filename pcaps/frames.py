@@ -2,7 +2,7 @@
 """Just enough of pcap, TCP and the Bitcoin envelope to make and to count the files of this folder.
 
 It shares no code with the package, so that its counts are a second opinion. It reads clean captures of TCP over
-Ethernet only, and raises on anything else.
+Ethernet or raw IP only, and raises on anything else.
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ def write(path: Path, frames: Iterable[Frame]) -> None:
 
 
 def parse(frame: bytes) -> Segment:
-    """The TCP segment of an Ethernet frame."""
+    """The TCP segment of an Ethernet or raw IP frame; on loopback an Ethernet frame begins with zeros."""
+    if frame[0] >> 4 in (4, 6):
+        frame = bytes(12) + (b"\x08\x00" if frame[0] >> 4 == 4 else b"\x86\xdd") + frame
     kind = int.from_bytes(frame[12:14], "big")
     if kind == 0x0800:
         start = 14 + (frame[14] & 15) * 4

@@ -22,10 +22,14 @@ else:
     import tomli as tomllib
 
 HERE = Path(__file__).parent
-CLEAN = {"bcoin-regtest.pcapng": "pcaps/record.py", "core-v1-regtest.pcapng": "pcaps/record_core.py"}
+CLEAN = {
+    "bcoin-regtest.pcapng": "pcaps/record.py",
+    "core-v1-regtest.pcapng": "pcaps/record_core.py",
+    "every-message.pcapng": "pcaps/every_message.py",
+}
 LOG = "core-message-capture"
 BLOCKS = "core-blocks"
-HEADER = "# What a reader must find in each file; README.md says what the keys mean. Made by index.py and broken.py.\n"
+HEADER = "# What a reader must find in each file; README.md says what the keys mean. Made by the scripts beside it.\n"
 
 
 def load(folder: Path) -> dict[str, dict[str, Any]]:

@@ -142,7 +142,7 @@ def test_blocks() -> None:
 
 @pytest.mark.parametrize("name", sorted(set(INDEX) - {"broken-checksums.pcap.gz"}))
 def test_nothing_is_wrong_with_what_nodes_said(name: str) -> None:
-    """Real nodes made all of it: what a checksum vouches for has no finding, except where the reader lost its place."""
+    """What nodes (and known answers) say has no finding, except where bytes are missing or strange."""
     found = Counter(code for message in messages_of(name) for code in message.findings)
     events = Counter(event.event for event in events_of(name))
     assert set(found) <= {"resynchronised"}
