@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The known answers themselves: well formed, made of their fields to the last byte, ids as python-bitcoinlib has them."""
+"""The known answers themselves: well formed, made of their fields to the last byte, ids as python-bitcoinlib's."""
 
 from __future__ import annotations
 

@@ -131,7 +131,9 @@ def _open_file(file: BinaryIO, opened: BinaryIO | None, name: str, network: Netw
     elif not head:
         raise CaptureError(f"{name}: empty")
     else:
-        raise CaptureError(f"{name}: not a capture (pcap, pcapng), message capture (msgs_*.dat) or block file (blk*.dat)")
+        raise CaptureError(
+            f"{name}: not a capture (pcap, pcapng), message capture (msgs_*.dat) or block file (blk*.dat)"
+        )
     return Reader(_counted(items, counts), counts, bytesource, opened)
 
 
@@ -151,7 +153,7 @@ def _file_of(source: Any) -> tuple[BinaryIO, BinaryIO | None]:
     if not isinstance(source, (str, os.PathLike)):
         return source, None
     try:
-        file = open(source, "rb")
+        file = open(source, "rb")  # noqa: SIM115  # the reader closes it
     except OSError as error:
         raise CaptureError(f"{os.fspath(source)}: {error.strerror}") from error
     return file, file

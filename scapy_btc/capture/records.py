@@ -47,7 +47,9 @@ _UNTOLD = frozenset({"unknown-message", "malformed", "trailing-bytes"})
 """Findings of payloads that their fields do not tell whole: the bytes are then there as well."""
 
 
-def message_record(message: Message, fields: bool = True, derived: bool = False, payload: bool = False) -> dict[str, Any]:
+def message_record(
+    message: Message, fields: bool = True, derived: bool = False, payload: bool = False
+) -> dict[str, Any]:
     """One message in the record format.
 
     :param fields: with what the payload says

@@ -72,7 +72,7 @@ class BTCSession(DefaultSession):
             yield whole
 
 
-def lower_layers(message: Message, packet: Packet | None) -> Packet:
+def lower_layers(message: Message, packet: Any) -> Packet:
     """The layers below a message: those of the packet that carried its end, or new ones where another set it free."""
     host, _, port = message.source.rpartition(":")
     to_host, _, to_port = message.destination.rpartition(":")
@@ -80,7 +80,7 @@ def lower_layers(message: Message, packet: Packet | None) -> Packet:
     if packet is not None and TCP in packet:
         below = packet[TCP].underlayer
         if below is not None and (below.src, packet[TCP].sport) == (host, int(port)):
-            lower = packet.copy()
+            lower: Packet = packet.copy()
             lower[TCP].remove_payload()
             return lower
     ip = IPv6(src=host, dst=to_host) if ":" in host else IP(src=host, dst=to_host)

@@ -21,8 +21,8 @@ Examples:
   scapy-btc decode --as inv 01010000003ba3edfd...
 """)
 @click.argument("hexes", nargs=-1, metavar="[HEX]...")
-@click.option("--as", "kind", metavar="KIND", help="What it is: message, header, or the name of a message whose payload "
-              "it is (tx, block, inv ...). Default: found out.")
+@click.option("--as", "kind", metavar="KIND", help="What it is: message, header, or the name of a message whose "
+              "payload it is (tx, block, inv ...). Default: found out.")
 @options.network
 @click.option("-T", "form", type=click.Choice(["text", "json"]), default="text", show_default=True,
               help="How to print: a tree, or the record format.")

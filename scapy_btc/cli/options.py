@@ -29,11 +29,10 @@ class MessageName(click.ParamType):
         return names
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        from ..layers.registry import messages
-        from ..messages import findings as _  # registers all messages
+        from ..messages.catalogue import catalogue
         before, _, last = incomplete.rpartition(",")
         start = f"{before}," if before else ""
-        return [CompletionItem(start + cls.msgtype) for cls in messages() if cls.msgtype.startswith(last)]
+        return [CompletionItem(start + cls.msgtype) for cls in catalogue() if cls.msgtype.startswith(last)]
 
 
 class NetworkName(click.ParamType):
@@ -98,7 +97,8 @@ def stacked(*decorators: Callable[[Command], Command]) -> Callable[[Command], Co
 
 
 network = click.option("--network", type=NetworkName(), metavar="NAME",
-                       help="Read as this network (mainnet, testnet4, signet:CHALLENGE ...); default: by magic, then port.")
+                       help="Read as this network (mainnet, testnet4, signet:CHALLENGE ...); default: by magic, "
+                            "then port.")
 
 filters = stacked(
     click.option("--msgtype", "msgtypes", type=MessageName(), multiple=True, metavar="NAME[,NAME]",

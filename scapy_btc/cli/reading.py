@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from ..capture.message import Message
 from ..capture import reader as readers
+from ..capture.message import Message
 from ..capture.reader import Reader, read
 from ..capture.select import Selection
 from ..errors import CaptureError
@@ -161,7 +161,7 @@ def reason_of(name: str, error: Exception) -> str:
 
 @contextmanager
 def progress(name: str) -> Iterator[Callable[[Any], Any]]:
-    """A bar on standard error while a file of known size is read, where that is a terminal and output goes elsewhere."""
+    """A bar on standard error while a file of known size is read, where that is a terminal and output is not."""
     if name == "-" or not sys.stderr.isatty() or sys.stdout.isatty() or not os.path.isfile(name):
         yield lambda reader: reader
         return

@@ -51,7 +51,8 @@ def test_packets_that_are_not_bitcoins_give_nothing() -> None:
 
 def test_prn_and_count_work() -> None:
     seen: list[Any] = []
-    sniff(offline=str(PCAPS / "core-v1-regtest.pcapng"), session=BTCSession, prn=lambda p: seen.append(p.summary()), count=5)
+    capture = str(PCAPS / "core-v1-regtest.pcapng")
+    sniff(offline=capture, session=BTCSession, prn=lambda p: seen.append(p.summary()), count=5)
     assert len(seen) == 5 and " / BTC regtest / version 70016 /Satoshi:28.1.0/" in seen[0]
 
 

@@ -139,7 +139,8 @@ def test_networks_without_prefixes_have_no_addresses():
         ("4d05000102030405", "0102030405"),
         (
             "b1b2b3babbfeff",
-            "OP_CHECKLOCKTIMEVERIFY OP_CHECKSEQUENCEVERIFY OP_NOP4 OP_CHECKSIGADD OP_UNKNOWN OP_UNKNOWN OP_INVALIDOPCODE",
+            "OP_CHECKLOCKTIMEVERIFY OP_CHECKSEQUENCEVERIFY OP_NOP4 OP_CHECKSIGADD OP_UNKNOWN OP_UNKNOWN "
+            "OP_INVALIDOPCODE",
         ),
         # broken: the rest stays visible
         ("02aa", "[error] 02aa"),

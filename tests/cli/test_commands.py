@@ -10,17 +10,21 @@ import signal
 import subprocess
 import sys
 import time
-import tomllib
 from pathlib import Path
 
 import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).parent.parent.parent
 PCAPS = ROOT / "pcaps"
 CLEAN = PCAPS / "core-v1-regtest.pcapng"
 EXPECTED = tomllib.loads((PCAPS / "index.toml").read_text())
-GENESIS = ("0100000000000000000000000000000000000000000000000000000000000000000000003ba3edfd7a7b12b27ac72c3e67768f617fc81b"
-           "c3888a51323a9fb8aa4b1e5e4a29ab5f49ffff001d1dac2b7c")
+GENESIS = ("01000000" + "00" * 32 + "3ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa4b1e5e4a"
+           "29ab5f49ffff001d1dac2b7c")
 VERACK = "f9beb4d976657261636b000000000000000000005df6e0e2"
 
 
@@ -106,8 +110,9 @@ def test_several_files_and_one_that_is_none() -> None:
     assert len(problems) == 2 and "/etc/hostname" in problems[0] and "/nonexistent: No such file" in problems[1]
 
 
-@pytest.mark.parametrize("content", [b"", b"\0" * 100, b"hello", b"\xd4\xc3\xb2\xa1", b"\x0a\x0d\x0d\x0a" + b"\xff" * 60,
-                                     b"\x1f\x8b" + b"x" * 40, b"\x28\xb5\x2f\xfd" + b"x" * 40])
+@pytest.mark.parametrize("content", [b"", b"\0" * 100, b"hello", b"\xd4\xc3\xb2\xa1",
+                                     b"\x0a\x0d\x0d\x0a" + b"\xff" * 60, b"\x1f\x8b" + b"x" * 40,
+                                     b"\x28\xb5\x2f\xfd" + b"x" * 40])
 def test_what_is_no_capture_is_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "file").write_bytes(content)
     out, err = run("read", tmp_path / "file", status=1)
@@ -191,7 +196,8 @@ def test_decoding() -> None:
 
 
 @pytest.mark.parametrize(("args", "problem"), [
-    (("zz",), "not hex: zz"), (("abcd",), "2 bytes that are no message"), (("--as", "nothing", "00"), "no message is called"),
+    (("zz",), "not hex: zz"), (("abcd",), "2 bytes that are no message"),
+    (("--as", "nothing", "00"), "no message is called"),
 ])
 def test_what_cannot_be_decoded_is_one_line(args: tuple[str, ...], problem: str) -> None:
     _, err = run("decode", *args, status=1)

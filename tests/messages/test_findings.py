@@ -38,7 +38,9 @@ def changed(data: bytes, position: int, bit: int = 1) -> bytes:
     return data[:position] + bytes([data[position] ^ bit]) + data[position + 1:]
 
 
-@pytest.mark.parametrize("msgtype", ["block", "tx", "merkleblock", "cmpctblock", "headers", "blocktxn", "inv", "version"])
+@pytest.mark.parametrize("msgtype", [
+    "block", "tx", "merkleblock", "cmpctblock", "headers", "blocktxn", "inv", "version",
+])
 def test_what_others_published_is_found_to_be_right(msgtype: str) -> None:
     seen = 0
     for row in json.loads((VECTORS / f"{msgtype}.json").read_text()):

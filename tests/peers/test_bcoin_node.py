@@ -73,7 +73,7 @@ def test_refusals_and_silence_are_errors() -> None:
         with pytest.raises(BcoinError, match="waited 1 s"):
             node.wait_height(1)
         assert time.monotonic() - start < 5
-    with pytest.raises(BcoinError, match="bcoin is gone|bcoin ended"), BcoinNode() as node:
+    with pytest.raises(BcoinError, match=r"bcoin is gone|bcoin ended"), BcoinNode() as node:
         node.call("stop")
         time.sleep(0.5)
         node.info()

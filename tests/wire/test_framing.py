@@ -454,7 +454,7 @@ def test_any_split_gives_the_same_events(stream: bytes, cuts: list[int], cut_off
 def test_any_split_with_holes_gives_the_same_events(stream: bytes, holes: list, cuts: list[int]) -> None:
     def run(cuts: list[int]) -> list:
         decoder, out, pos = V1Decoder(), [], 0
-        places = {cut: 0 for cut in cuts} | dict(holes)
+        places = dict.fromkeys(cuts, 0) | dict(holes)
         for place in sorted(places):
             out += decoder.feed(stream[pos : max(pos, place)])
             pos = max(pos, place)
