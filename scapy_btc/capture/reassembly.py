@@ -142,8 +142,8 @@ class Reassembly:
         back = key[half : 2 * half] + key[:half] + key[-2:] + key[-4:-2]
         there, here = (Direction(key, number, self._open_receiver, self._limits, self.counts) for key in (key, back))
         there.peer, here.peer = here, there
-        self._directions[back] = here
         self._directions[key] = there
+        self._directions.setdefault(back, here)
         return there
 
     def _reconnect(self, direction: Direction, out: list[Any]) -> Direction:
