@@ -57,10 +57,10 @@ class Transaction:
     wtxid: bytes
 
 
-def transaction(rng: random.Random) -> Transaction:
-    """One to three inputs, one to three outputs; two of three have witnesses."""
+def transaction(rng: random.Random, witness: bool) -> Transaction:
+    """One to three inputs, one to three outputs; two of three have witnesses where any may have."""
     inputs, outputs = rng.randint(1, 3), rng.randint(1, 3)
-    segwit = rng.random() < 0.66
+    segwit = rng.random() < 0.66 and witness
     noise = rng.randbytes(150 * inputs + 24 * outputs)
     pos = 0
 
@@ -104,12 +104,15 @@ def merkle_root(hashes: list[bytes]) -> bytes:
     return hashes[0]
 
 
-def coinbase(height: int, commitment: bytes) -> tuple[bytes, bytes]:
-    """Raw form and txid."""
+def coinbase(height: int, commitment: bytes | None) -> tuple[bytes, bytes]:
+    """Raw form and txid; without a commitment one without witness."""
     number = height.to_bytes(4, "little")
     script = b"\x04" + number + b"/bench/"
     spend = b"\x01" + bytes(32) + b"\xff\xff\xff\xff" + size_of(len(script)) + script + b"\xff\xff\xff\xff"
     pays = struct.pack("<q", 50 * 10**8) + b"\x16\0\x14" + bytes(20)
+    if commitment is None:
+        legacy = b"\x02\0\0\0" + spend + b"\x01" + pays + bytes(4)
+        return legacy, sha256d(legacy)
     commits = bytes(8) + b"\x26\x6a\x24\xaa\x21\xa9\xed" + commitment
     middle = spend + b"\x02" + pays + commits
     raw = b"\x02\0\0\0\0\x01" + middle + b"\x01\x20" + bytes(32) + bytes(4)
@@ -121,6 +124,7 @@ class Chain:
     """Blocks on top of each other, each mined at regtest's difficulty."""
 
     rng: random.Random
+    witness: bool
     tip: bytes = bytes.fromhex("06226e46111a0b59caaf126043eb5bbf28c34f3a5e332a1fc7b2b73cf188910f")  # regtest's genesis
     height: int = 0
 
@@ -140,9 +144,10 @@ class Chain:
         transactions = []
         total = 300
         while total < size:
-            transactions.append(transaction(self.rng))
+            transactions.append(transaction(self.rng, self.witness))
             total += len(transactions[-1].raw)
-        commitment = sha256d(merkle_root([bytes(32), *(tx.wtxid for tx in transactions)]) + bytes(32))
+        wtxids = [bytes(32), *(tx.wtxid for tx in transactions)]
+        commitment = sha256d(merkle_root(wtxids) + bytes(32)) if self.witness else None
         first, txid = coinbase(self.height + 1, commitment)
         root = merkle_root([txid, *(tx.txid for tx in transactions)])
         raws = b"".join(tx.raw for tx in transactions)
@@ -219,12 +224,12 @@ class Capture:
         self._pending, self._pending_size = [], 0
 
 
-def small_talk(rng: random.Random, count: int, peer: Way, node: Way) -> None:
+def small_talk(rng: random.Random, count: int, peer: Way, node: Way, witness: bool) -> None:
     """So many messages of relay between a peer and the node."""
     while count > 0:
         roll = rng.random()
         if roll < 0.9:
-            txs = [transaction(rng) for _ in range(rng.choice((1, 1, 2, 5)))]
+            txs = [transaction(rng, witness) for _ in range(rng.choice((1, 1, 2, 5)))]
             vector = size_of(len(txs)) + b"".join(b"\x05\0\0\0" + tx.wtxid for tx in txs)
             peer.put(envelope(b"inv", vector))
             node.put(envelope(b"getdata", vector))
@@ -243,11 +248,11 @@ def small_talk(rng: random.Random, count: int, peer: Way, node: Way) -> None:
             count -= 1
 
 
-def generate(size: int, seed: int, out: BinaryIO) -> None:
-    """Write a capture of at least `size` bytes."""
+def generate(size: int, seed: int, out: BinaryIO, witness: bool = True) -> None:
+    """Write a capture of at least `size` bytes; without `witness` one that readers from before 2017 understand."""
     rng = random.Random(seed)
     capture = Capture(out)
-    chain = Chain(rng)
+    chain = Chain(rng, witness)
     largest = min(LARGEST_BLOCK, max(2_000, size // 40))
     links = [
         (Way(bytes((203, 0, 113, 10 + n)), PORT, rng.getrandbits(32)), Way(NODE, 40_000 + n, rng.getrandbits(32)))
@@ -271,9 +276,9 @@ def generate(size: int, seed: int, out: BinaryIO) -> None:
             peer.put(envelope(b"headers", b"\x01" + header + b"\0"))
             node.put(envelope(b"getdata", b"\x01" + struct.pack("<I", 0x40000002) + sha256d(header)))
             small = len(block) // MEAN_MESSAGE - 2
-            small_talk(rng, small // 2, peer, node)
+            small_talk(rng, small // 2, peer, node, witness)
             peer.put(envelope(b"block", block))
-            small_talk(rng, small - small // 2, peer, node)
+            small_talk(rng, small - small // 2, peer, node, witness)
         for sender, receiver in ((peer, node), (node, peer)):
             for payload in sender.burst(rng.randint(1, 20)):
                 capture.frame(sender, receiver, ACK | (0 if len(payload) == SEGMENT else PSH), payload)
@@ -293,14 +298,15 @@ def main() -> None:
     parser.add_argument("size", help="bytes at least; K, M and G count in powers of 1024")
     parser.add_argument("output", help="file to write, - for standard output")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--no-witness", action="store_true", help="no segwit transactions")
     options = parser.parse_args()
     unit = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(options.size[-1:].upper(), 1)
     size = int(options.size[:-1] if unit > 1 else options.size) * unit
     if options.output == "-":
-        generate(size, options.seed, sys.stdout.buffer)
+        generate(size, options.seed, sys.stdout.buffer, not options.no_witness)
     else:
         with open(options.output, "wb") as out:
-            generate(size, options.seed, out)
+            generate(size, options.seed, out, not options.no_witness)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from ..networks import MAINNET, Network
 from ..wire.hashes import hash_hex, sha256d
 from .following import transactions_in
 from .inventory import headers_in
-from .transactions import BTCTx, txid_of
+from .transactions import BTCTx, Places, txid_at
 
 
 def enrich(cls: type[BTCMessage], payload: bytes, record: Mapping[str, Any], network: Network | None) -> dict[str, Any]:
@@ -37,13 +37,14 @@ def enrich(cls: type[BTCMessage], payload: bytes, record: Mapping[str, Any], net
     if cls is BTCTx:
         found.update(_spoken(record, network))
     elif places:
-        found["transactions"] = [_transaction(payload, p, e, network) for p, e in places]
+        found["transactions"] = [_transaction(payload, place, network) for place in places]
     return found
 
 
-def _transaction(payload: bytes, p: int, e: int, network: Network | None) -> dict[str, Any]:
+def _transaction(payload: bytes, places: Places, network: Network | None) -> dict[str, Any]:
+    p, e = places[0], places[-1]
     record = BTCTx.plan.record(payload, p, e)[0]
-    return {"txid": hash_hex(txid_of(payload, p, e)), "wtxid": hash_hex(sha256d(payload[p:e])),
+    return {"txid": hash_hex(txid_at(payload, places)), "wtxid": hash_hex(sha256d(payload[p:e])),
             **_spoken(record, network)}
 
 

@@ -19,7 +19,7 @@ from ..wire.hashes import hex_hash, sha256d
 from .blocks import BTCBlock, BTCBlockTxn, BTCCmpctBlock, BTCMerkleBlock
 from .following import transactions_in
 from .inventory import BTCHeaders, headers_in
-from .transactions import BTCTx, txid_of
+from .transactions import BTCTx, Places, amounts_at, txid_at
 
 
 class Severity(IntEnum):
@@ -114,7 +114,7 @@ def encoding(msgtype: str, payload: bytes) -> list[str]:
 
 def _content(cls: type[BTCMessage], payload: bytes, pow_limit: int | None) -> Iterator[str]:
     if cls is BTCTx:
-        yield from _transaction(payload, 0, len(payload))
+        yield from _transaction(payload, BTCTx.plan.starts(payload, 0, len(payload)))
     elif cls is BTCHeaders:
         yield from _headers(payload, pow_limit)
     elif cls in (BTCBlock, BTCMerkleBlock, BTCCmpctBlock):
@@ -125,20 +125,19 @@ def _content(cls: type[BTCMessage], payload: bytes, pow_limit: int | None) -> It
         elif cls is BTCMerkleBlock:
             yield from _partial_tree(payload)
     elif cls is BTCBlockTxn:
-        for p, q in transactions_in("blocktxn", payload):
-            yield from _transaction(payload, p, q)
+        for places in transactions_in("blocktxn", payload):
+            yield from _transaction(payload, places)
 
 
-def _transaction(b: bytes, p: int, e: int) -> Iterator[str]:
-    starts = BTCTx.plan.starts(b, p, e)
-    marker, flag, inputs, witness, lock_time = (starts[i] for i in (1, 2, 3, 7, 8))
+def _transaction(b: bytes, places: Places) -> Iterator[str]:
+    _, marker, flag, inputs, _, _, _, witness, lock_time, _ = places
     if inputs > marker:
         if b[flag] & ~1:
             yield "unknown-transaction-data"
         if b[flag] & 1 and not any(b[witness:lock_time]):
             yield "superfluous-witness"
-    amounts = [output["value"] for output in BTCTx.plan.view(b, p, e)[0]["outputs"]]
-    if sum(amounts) > MAX_MONEY or any(not 0 <= amount <= MAX_MONEY for amount in amounts):
+    amounts = amounts_at(b, places)
+    if amounts and (min(amounts) < 0 or sum(amounts) > MAX_MONEY):
         yield "bad-amount"
 
 
@@ -153,18 +152,19 @@ def _headers(payload: bytes, pow_limit: int | None) -> Iterator[str]:
 
 
 def _block(payload: bytes) -> Iterator[str]:
-    places = list(transactions_in("block", payload))
-    for p, e in places:
-        yield from _transaction(payload, p, e)
-    txids = [txid_of(payload, p, e) for p, e in places]
+    txids, wtxids = [], []
+    for places in transactions_in("block", payload):
+        yield from _transaction(payload, places)
+        txids.append(txid_at(payload, places))
+        wtxids.append(sha256d(payload[places[0]:places[-1]]) if places[3] > places[1] else txids[-1])
     root, mutated = merkle_root(txids)
     if root != payload[36:68]:
         yield "bad-merkle-root"
     elif mutated:
         yield "mutated-merkle-tree"
-    wtxids = [sha256d(payload[p:e]) for p, e in places]
-    if places and wtxids != txids:  # a block without any witness was asked for without them
-        coinbase = BTCTx.plan.record(payload, *places[0])[0]
+    if wtxids != txids:  # a block without any witness was asked for without them
+        first = next(transactions_in("block", payload))
+        coinbase = BTCTx.plan.record(payload, first[0], first[-1])[0]
         scripts = [bytes.fromhex(output["script"]) for output in coinbase["outputs"]]
         stack = [bytes.fromhex(item) for item in coinbase["witness"][0]] if coinbase.get("witness") else []
         if not check_witness_commitment(wtxids, scripts, stack):

@@ -6,31 +6,34 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from ..chain.short_ids import short_id, short_id_key
+from ..layers.parts import PartListField
+from ..layers.registry import lookup
 from ..wire.hashes import sha256d
-from .blocks import BTCBlock, BTCBlockTxn, BTCCmpctBlock
+from .blocks import BTCCmpctBlock, BTCPrefilledTx
 from .inventory import headers_in
-from .transactions import BTCTx, txid_of
+from .transactions import BTCTx, Places, TransactionMessage, txid_at
 
 
-def transactions_in(msgtype: str, payload: bytes) -> Iterator[tuple[int, int]]:
-    """Where each whole transaction in a `tx`, `block`, `blocktxn` or `cmpctblock` starts and ends.
+def transactions_in(msgtype: str, payload: bytes) -> Iterator[Places]:
+    """Where each whole transaction that a message carries starts, its fields start, and it ends.
 
     Raises one of `layers.plan.BROKEN` where the payload cannot be read.
     """
-    e = len(payload)
-    if msgtype == "tx":
-        yield 0, BTCTx.plan.end(payload, 0, e, [])
+    cls = lookup(msgtype)
+    starts, e = BTCTx.plan.starts, len(payload)
+    if cls is not None and issubclass(cls, TransactionMessage):
+        yield starts(payload, 0, e)
         return
-    cls = {"block": BTCBlock, "blocktxn": BTCBlockTxn, "cmpctblock": BTCCmpctBlock}.get(msgtype)
-    if cls is None:
+    last = cls.fields_desc[-1] if cls is not None and cls.fields_desc else None
+    if not isinstance(last, PartListField) or last.cls not in (BTCTx, BTCPrefilledTx):
         return
     *_, p, end = cls.plan.starts(payload, 0, e)
     while p < end:
-        if cls is BTCCmpctBlock:  # the differential index before the transaction
+        if last.cls is BTCPrefilledTx:  # the differential index before the transaction
             p += {0xFD: 3, 0xFE: 5, 0xFF: 9}.get(payload[p], 1)
-        q = BTCTx.plan.end(payload, p, e, [])
-        yield p, q
-        p = q
+        places = starts(payload, p, e)
+        yield places
+        p = places[-1]
 
 
 def tx_ids_in(msgtype: str, payload: bytes, wanted: Collection[bytes]) -> set[bytes]:
@@ -42,8 +45,8 @@ def tx_ids_in(msgtype: str, payload: bytes, wanted: Collection[bytes]) -> set[by
     :param wanted: txids or wtxids, 32 wire bytes each
     """
     found = {tx_id for tx_id in wanted if tx_id in payload}
-    for p, e in transactions_in(msgtype, payload):
-        ids = {txid_of(payload, p, e), sha256d(payload[p:e])}
+    for places in transactions_in(msgtype, payload):
+        ids = {txid_at(payload, places), sha256d(payload[places[0]:places[-1]])}
         if not ids.isdisjoint(wanted):
             found |= ids
     if msgtype == "cmpctblock":

@@ -107,12 +107,31 @@ class BTCTx(TransactionMessage):
     short_id = 21
 
 
+Places = tuple[int, ...]
+"""Where each field of a transaction starts, and its end, as `BTCTx.plan.starts` gives them."""
+
+
 def txid_of(b: bytes, p: int, e: int) -> bytes:
     """The txid (32 wire bytes) of the transaction that starts at `b[p]`."""
-    version, marker, _, inputs, _, _, _, witness, lock_time, end = BTCTx.plan.starts(b, p, e)
+    return txid_at(b, BTCTx.plan.starts(b, p, e))
+
+
+def txid_at(b: bytes, places: Places) -> bytes:
+    """The txid of a transaction of which is known where its fields are."""
+    version, marker, _, inputs, _, _, _, witness, lock_time, end = places
     if inputs == marker:
         return sha256d(b[version:end])
     return sha256d(b[version:marker] + b[inputs:witness] + b[lock_time:end])
+
+
+def amounts_at(b: bytes, places: Places) -> list[int]:
+    """The amounts of its outputs, in satoshi."""
+    p, end = places[6], places[7]
+    amounts = []
+    while p < end:
+        amounts.append(int.from_bytes(b[p:p + 8], "little", signed=True))
+        p = BTCTxOut.plan.end(b, p, end, None)
+    return amounts
 
 
 def lock(lock_time: int) -> str:
