@@ -20,11 +20,13 @@ def transactions_in(msgtype: str, payload: bytes) -> Iterator[Places]:
     Raises one of `layers.plan.BROKEN` where the payload cannot be read.
     """
     cls = lookup(msgtype)
+    if cls is None or not cls.fields_desc:
+        return
     starts, e = BTCTx.plan.starts, len(payload)
-    if cls is not None and issubclass(cls, TransactionMessage):
+    if issubclass(cls, TransactionMessage):
         yield starts(payload, 0, e)
         return
-    last = cls.fields_desc[-1] if cls is not None and cls.fields_desc else None
+    last = cls.fields_desc[-1]
     if not isinstance(last, PartListField) or last.cls not in (BTCTx, BTCPrefilledTx):
         return
     *_, p, end = cls.plan.starts(payload, 0, e)
