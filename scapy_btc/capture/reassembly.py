@@ -152,9 +152,12 @@ class Reassembly:
         return self._connect(direction.key, out)
 
     def _drop(self, direction: Direction, out: list[Any]) -> None:
-        for end in (direction, direction.peer):
+        ends = (direction, direction.peer)
+        for end in ends:
             out += end.close()
             self._directions.pop(end.key, None)
+        for end in ends:
+            del end.peer  # they refer to each other: without this their memory waits for the garbage collector
 
     def _by_activity(self) -> list[Direction]:
         """One direction of each connection, those first that were active the longest ago."""
@@ -175,6 +178,7 @@ class Reassembly:
                 direction.peer.recent.clear()
                 if direction.ended and direction.peer.ended:
                     self._drop(direction, out)
+                    continue
             held += direction.held + direction.peer.held
         for direction in self._by_activity() if held > self._limits.memory else ():
             held -= direction.held + direction.peer.held
