@@ -180,8 +180,7 @@ def normal(name: str) -> str:
 def imported_distributions(paths: list[Path]) -> set[str]:
     """The packages of the index that files import, by their names there."""
     local = {path.stem for path in paths} | {"scapy_btc", "benchmarks"} | set(sys.stdlib_module_names)
-    if sys.version_info >= (3, 11):
-        local.add("tomli")  # stands in for tomllib before
+    local |= {"tomllib"} if sys.version_info < (3, 11) else {"tomli"}  # one stands in for the other
     tops = {module.split(".")[0] for path in paths for module, _ in imports(path)} - local
     owners: dict[str, set[str]] = {}
     for distribution in distributions():

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from ..networks import Network
 
 Command = Callable[..., Any]
+
+MOMENT = re.compile(r"(.*?)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)?", re.DOTALL)
+"""A time without fraction and zone, digits of the fraction, zone."""
 
 
 class MessageName(click.ParamType):
@@ -62,16 +66,18 @@ class Moment(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
+        # datetime knows microseconds at best, and before Python 3.11 neither "Z" nor other fractions
+        whole, fraction, zone = MOMENT.fullmatch(value).groups(default="")  # type: ignore[union-attr]  # takes any text
+        nanoseconds = int(f"{fraction:0<9.9}")
         try:
-            seconds, _, rest = value.partition(".")
-            if seconds.isdigit() and (not rest or rest.isdigit()):
-                return int(seconds) * 10**9 + int(rest[:9].ljust(9, "0") or 0)
-            moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
+            if whole.isdigit() and not zone:
+                return int(whole) * 10**9 + nanoseconds
+            moment = datetime.fromisoformat(whole + zone.replace("Z", "+00:00"))
         except ValueError:
             self.fail(f"{value!r} is no time; write 2026-11-21T01:16:02 or seconds since 1970", param, ctx)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=timezone.utc)
-        return int(moment.timestamp()) * 10**9 + moment.microsecond * 1000
+        return int(moment.timestamp()) * 10**9 + nanoseconds
 
 
 class HashHex(click.ParamType):

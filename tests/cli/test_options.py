@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What options take: times and names."""
+
+from __future__ import annotations
+
+import click
+import pytest
+
+from scapy_btc.cli.options import Moment, NetworkName
+
+SECONDS = 1_795_226_269  # 2026-11-21T01:57:49Z
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("2026-11-21T01:57:49", SECONDS * 10**9),
+    ("2026-11-21 01:57:49Z", SECONDS * 10**9),
+    ("2026-11-21T01:57:49.590530906Z", SECONDS * 10**9 + 590_530_906),
+    ("2026-11-21T01:57:49.5", SECONDS * 10**9 + 500_000_000),
+    ("2026-11-21T02:57:49.25+01:00", SECONDS * 10**9 + 250_000_000),
+    ("2026-11-21", (SECONDS - 7069) * 10**9),
+    (str(SECONDS), SECONDS * 10**9),
+    (f"{SECONDS}.000000001999", SECONDS * 10**9 + 1),
+])
+def test_times(text: str, expected: int) -> None:
+    assert Moment().convert(text, None, None) == expected
+
+
+@pytest.mark.parametrize("text", ["", "now", ".5", "2026-13-01", "1e5", "²", "1Z", "9" * 5000, "2026-11-21T01:57:49\n."])
+def test_what_is_no_time(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="is no time"):
+        Moment().convert(text, None, None)
+
+
+def test_networks() -> None:
+    assert NetworkName().convert("Regtest", None, None).name == "regtest"
+    assert NetworkName().convert("signet:51", None, None).challenge == b"\x51"
+    for text in ("nowhere", "signet:5", "signet:" + "51" * 10_001):
+        with pytest.raises(click.BadParameter):
+            NetworkName().convert(text, None, None)
