@@ -116,22 +116,26 @@ def code_of(f: Any) -> str | None:
     code = getattr(f, "code", None)
     if code is not None:
         return str(code)
-    if type(f).getfield is Field.getfield and type(f).m2i is Field.m2i and len(f.fmt) == 2:
+    if type(f).getfield is Field.getfield and type(f).m2i is Field.m2i and f.fmt[1:] in tuple("bBhHiIqQ"):
         return str(f.fmt[1])
     return None
 
 
 def plain_of(f: Any, var: str) -> str:
-    return getattr(f, "plain", "{}").format(var) if not swapped(f) else swap(var)
+    return getattr(f, "plain", "{}").format(var) if not swapped(f) else swap(f, var)
 
 
 def swapped(f: Any) -> bool:
-    """A big-endian u16 (the port): the only big-endian integer of the protocol."""
-    return getattr(f, "code", None) is None and f.fmt == "!H"
+    """Whether a field is big-endian, as Scapy's are by default: of the protocol's, only the port is."""
+    return getattr(f, "code", None) is None and f.fmt[0] in "!>" and f.sz > 1
 
 
-def swap(var: str) -> str:
-    return f"(({var} & 255) << 8 | {var} >> 8)"
+def swap(f: Any, var: str) -> str:
+    """The value of a big-endian field, over what reading it as little-endian gave."""
+    if f.fmt[1] == "H":
+        return f"(({var} & 255) << 8 | {var} >> 8)"
+    signed = f.fmt[1].islower()
+    return f"int.from_bytes({var}.to_bytes({f.sz}, 'little', signed={signed}), 'big', signed={signed})"
 
 
 def fixed_size(cls: Any) -> int | None:
@@ -242,7 +246,7 @@ def load_run(w: Writer, run: list[Any]) -> None:
     for f in run:
         var = w.vars[f.name]
         if swapped(f):
-            w.line(f"{var} = {swap(var)}")
+            w.line(f"{var} = {swap(f, var)}")
 
 
 def plain_class(w: Writer, cls: Any, into: str = "") -> str:
@@ -307,6 +311,11 @@ _SIGNATURES = {
 
 def source_of(cls: Any, mode: str, space: dict[str, Any]) -> str:
     """The source of one generated function; its constants go into `space`."""
+    for f in cls.fields_desc:
+        readable = code_of(inner(f)) or hasattr(inner(f), "emit_skip")
+        if not readable or (inner(f) is not f and not hasattr(f, "condition")):
+            raise TypeError(f"{cls.__name__}.{f.name}: a {type(f).__name__} cannot be read by a BTCPacket; "
+                            "take a field of scapy_btc.layers, or one of Scapy's whose size is fixed")
     w = Writer(mode, space)
     if mode in ("end", "starts"):
         skip_class(w, cls)
