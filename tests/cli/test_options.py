@@ -25,7 +25,7 @@ def test_times(text: str, expected: int) -> None:
     assert Moment().convert(text, None, None) == expected
 
 
-@pytest.mark.parametrize("text", ["", "now", ".5", "2026-13-01", "1e5", "²", "1Z", "9" * 5000, "2026-11-21T01:57:49\n."])
+@pytest.mark.parametrize("text", ["", "now", ".5", "2026-13-01", "1e5", "²", "1Z", "2026-11-21T01:57:49\n."])
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(click.BadParameter, match="is no time"):
         Moment().convert(text, None, None)
