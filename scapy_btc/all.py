@@ -11,6 +11,7 @@ from scapy.config import conf
 from .capture.message import Message, StreamEvent
 from .capture.reader import read
 from .capture.session import BTCSession
+from .layers import bindings as bindings  # Scapy sees Bitcoin inside TCP from here on
 from .layers.envelope import BTC
 from .layers.packet import BTCPacket
 from .layers.registry import BTCMessage
