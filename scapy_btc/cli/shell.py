@@ -8,10 +8,9 @@ import click
 BANNER = """\
 Bitcoin's messages are loaded: {count} of them. Three things to try:
 
-    >>> p = BTC(magic="regtest") / BTCInv(inventory=[BTCInvVector(type="MSG_TX", hash="ab" * 32)])
-    >>> p.show2()                                  # lengths and checksum computed
-    >>> fuzz(BTC() / BTCVersion()).show()          # random where you set nothing
-    >>> for m in read("capture.pcapng"): print(m.packet.summary())
+    >>> (BTC(magic="regtest") / BTCPing(nonce=5)).show2()                # lengths and checksum computed
+    >>> fuzz(BTC() / BTCVersion()).show2()                               # random where you set nothing
+    >>> for m in read("capture.pcapng"): print(m.packet.summary())       # every message of a capture
 """
 
 
@@ -22,6 +21,7 @@ def shell(file: str | None) -> None:
 
     With a capture FILE its messages are there as the list `messages`.
     """
+    from scapy.config import conf
     from scapy.main import interact
 
     from .. import all as everything
@@ -30,4 +30,7 @@ def shell(file: str | None) -> None:
     names = {name: getattr(everything, name) for name in everything.__all__}
     if file:
         names["messages"] = list(read(file))
-    interact(mydict=names, mybanner=BANNER.format(count=len(list(messages()))), argv=["scapy-btc"])
+    # printed here, because Scapy shows a banner of ours in some interpreters only; its picture would push it away
+    click.echo(BANNER.format(count=len(list(messages()))))
+    conf.fancy_banner = False
+    interact(mydict=names, argv=["scapy-btc"])
