@@ -178,7 +178,7 @@ def normal(name: str) -> str:
 
 
 def imported_distributions(paths: list[Path]) -> set[str]:
-    """The packages of the index that files import, by their names there."""
+    """The packages of the index that files import, by their names there (not installed ones by their own)."""
     local = {path.stem for path in paths} | {"scapy_btc", "benchmarks"} | set(sys.stdlib_module_names)
     local |= {"tomllib"} if sys.version_info < (3, 11) else {"tomli"}  # one stands in for the other
     tops = {module.split(".")[0] for path in paths for module, _ in imports(path)} - local
@@ -186,7 +186,7 @@ def imported_distributions(paths: list[Path]) -> set[str]:
     for distribution in distributions():
         for file in distribution.files or ():
             owners.setdefault(file.parts[0].split(".")[0], set()).add(normal(distribution.name))
-    return {name for top in tops for name in owners.get(top, {f"{top} (not installed)"})}
+    return {name for top in tops for name in owners.get(top, {normal(top)})}
 
 
 @pytest.fixture(scope="module")
