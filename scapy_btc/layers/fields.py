@@ -108,11 +108,14 @@ class CompactSizeField(WireField):
 
 
 class _BytesBase(WireField):
-    """Bytes, given as bytes or as text."""
+    """Bytes, given as bytes or as text; a list of them makes Scapy give a packet for each."""
 
     plain = "{}.hex()"
 
     def any2i(self, pkt: Any, x: Any) -> Any:
+        return [self.h2i(pkt, v) for v in x] if isinstance(x, list) else self.h2i(pkt, x)
+
+    def h2i(self, pkt: Any, x: Any) -> Any:
         return as_bytes(x)
 
     def i2m(self, pkt: Any, x: Any) -> bytes:
@@ -209,7 +212,7 @@ class HashField(FixedBytesField):
     def __init__(self, name: str, default: bytes | None = bytes(32)) -> None:
         FixedBytesField.__init__(self, name, default, 32)
 
-    def any2i(self, pkt: Any, x: Any) -> Any:
+    def h2i(self, pkt: Any, x: Any) -> Any:
         return hex_hash(x) if isinstance(x, str) else as_bytes(x)
 
     def i2h(self, pkt: Any, x: Any) -> Any:
@@ -229,7 +232,7 @@ class LegacyIPField(FixedBytesField):
     def __init__(self, name: str, default: bytes = bytes(16)) -> None:
         FixedBytesField.__init__(self, name, default, 16)
 
-    def any2i(self, pkt: Any, x: Any) -> Any:
+    def h2i(self, pkt: Any, x: Any) -> Any:
         return to_legacy(*parse(x)) if isinstance(x, str) else as_bytes(x)
 
     def i2h(self, pkt: Any, x: Any) -> Any:

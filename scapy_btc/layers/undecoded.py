@@ -25,6 +25,10 @@ class NoteField(Field[Any, Any]):
     def i2len(self, pkt: Any, x: Any) -> int:
         return 0
 
+    def i2repr(self, pkt: Any, x: Any) -> str:
+        text = repr(x)
+        return text if len(text) <= 2000 else f"{text[:2000]}... ({len(text):,} characters)"
+
     def randval(self) -> Any:
         return None
 

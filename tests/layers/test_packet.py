@@ -454,3 +454,34 @@ def test_old_and_new_addresses() -> None:
     assert old.summary() == "addr 1 address: 10.0.0.1:8333"
     assert bytes(eval(old.command(), {**globals(), "BTCNetAddr": BTCNetAddr})) == bytes(old)
     assert BTCAddr(b"\0").addresses == [] and BTCAddrV2(b"\0").addresses == []
+
+
+# Sets of packets, Scapy's way
+
+
+@pytest.mark.parametrize(("packets", "wires"), [
+    (BTCPing(nonce=[1, 2]), [b"\1" + bytes(7), b"\2" + bytes(7)]),
+    (BTCPing(nonce=(1, 3)), [bytes([n]) + bytes(7) for n in (1, 2, 3)]),
+    (BTCOutPoint(hash=[HASH, bytes(32)], index=(0, 1)),
+     [h + bytes([n]) + bytes(3) for n in (0, 1) for h in (bytes.fromhex(HASH)[::-1], bytes(32))]),
+    (BTCNetAddr(ip=["10.0.0.1", "::"]), [bytes(18) + b"\xff\xff\n\0\0\1\0\0", bytes(26)]),
+    (BTCTxOut(script=["a", b"bc"]), [bytes(8) + b"\1a", bytes(8) + b"\2bc"]),
+    (BTCInv(inventory_count=[None, 7], inventory=[BTCInvVector()] * 2),
+     [bytes([n]) + bytes(BTCInvVector()) * 2 for n in (2, 7)]),
+    (BTCBlock(header=BTCBlockHeader(nonce=[1, 2])), [bytes(BTCBlockHeader(nonce=n)) + b"\0" for n in (1, 2)]),
+], ids=lambda x: type(x).__name__)
+def test_a_packet_can_stand_for_many(packets: Packet, wires: list[bytes]) -> None:
+    assert [bytes(packet) for packet in packets] == wires
+    framed = list(BTC(msgtype="x") / packets)
+    assert [bytes(packet)[24:] for packet in framed] == wires
+    assert [BTC(bytes(packet)).right_checksum() == bytes(packet)[20:24] for packet in framed] == [True] * len(wires)
+
+
+def test_hiding_defaults() -> None:
+    packet = BTCBlock(header=BTCBlockHeader(), transactions=[])
+    packet.header.hide_defaults()
+    packet.hide_defaults()
+    assert bytes(packet) == bytes(BTCBlock())
+    ping = BTCPing(nonce=0)
+    ping.hide_defaults()
+    assert ping.fields == {} and bytes(ping) == bytes(8)
