@@ -150,14 +150,15 @@ class V1Receiver:
                 self._counts[early.event] += 1
             out += self._early
             self._early = []
-        done = 0
+        done = messages = 0
         for event in events:
-            if isinstance(event, Frame):
+            if type(event) is Frame:
                 out.append(self._message(event))
+                messages += 1
                 done = event.end
             elif isinstance(event, Unrecognised):
                 self._head = event.head
-            else:
+            elif not isinstance(event, Frame):
                 told = self._told(event, lost_reason, lost_place)
                 if magic is not None:
                     self._counts[told.event] += 1
@@ -165,14 +166,16 @@ class V1Receiver:
                 else:
                     self._hold_back(told)
                 done = event.end if isinstance(event, Skipped) else done
+        if messages:
+            self._counts["messages"] += messages
         passed = bisect_left(self._marks, (done + 1,)) - 1
         if passed > 0:
             del self._marks[:passed]
         return out
 
     def _message(self, frame: Frame) -> Message:
-        first, last, time_ns = self._span(frame.start, frame.end)
-        self._counts["messages"] += 1
+        mark = self._marks[-1]
+        first, last, time_ns = mark[1:] if mark[0] <= frame.start else self._span(frame.start, frame.end)
         said = self._said
         if frame.msgtype in (b"version", b"verack"):
             if said is not None:

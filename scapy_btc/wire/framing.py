@@ -18,6 +18,7 @@ from .header import (
     OLD_HEADER_SIZE,
     VERACK,
     VERSION,
+    doubtful_frame,
     looks_like_old_version,
     message_name,
     old_frame,
@@ -68,8 +69,7 @@ class V1Decoder:
     def held(self) -> int:
         """Bytes kept in memory for a message that is not complete."""
         held = len(self._head) + (len(self._search.buffer) if self._search else 0)
-        held += self._doubt.length if self._doubt else 0
-        return held + (self._header[2] - self._missing if self._missing else 0)
+        return held + sum(map(len, self._body)) + (self._doubt.length if self._doubt else 0)
 
     def feed(self, data: bytes) -> Sequence[Event]:
         """Take the next bytes of the stream and return what they completed, in stream order."""
@@ -93,11 +93,13 @@ class V1Decoder:
         return self._missing or 1
 
     def feed_parts(self, parts: list[bytes]) -> Sequence[Event]:
-        """Take bytes in several parts, as `feed` does one. All but the last part must be less than `wanted` bytes."""
+        """Take bytes in several parts, as `feed` does one; fastest if all but the last are less than `wanted`."""
         if len(parts) == 1:
             return self.feed(parts[0])
         *gathered, last = parts
         size = sum(map(len, gathered))
+        if size >= self._missing:
+            return [event for part in parts for event in self.feed(part)]
         self._body += gathered if size >= _SMALL * len(gathered) else (b"".join(gathered),)
         self._missing -= size
         self.offset += size
@@ -157,7 +159,7 @@ class V1Decoder:
             self._doubt, self._head = None, b""
         pos, reason = 0, ""
         if frame:
-            believed = self._is_followed(frame, data[:4])
+            believed = frame.verdict != "bad" or self._is_followed(frame, data[:4])
             if believed is None:
                 self._doubt, self._head = frame, data
                 return out
@@ -202,9 +204,18 @@ class V1Decoder:
                 self._missing = stop - size
                 self._body = [bytes(data[body:])]
                 return size, ""
-            frame = self._frame(base + pos, command, check, bytes(data[body:stop]))
+            payload = bytes(data[body:stop])
+            if checksum(payload) == check:
+                start = base + pos
+                out.append(
+                    Frame(magic, message_name(command), command, length, check, payload, start, base + stop, "ok")
+                )
+                pos = stop
+                continue
+            frame = doubtful_frame(magic, base + pos, command, check, payload)
+            self._old |= not frame.checksum
             stop = frame.end - base
-            believed = self._is_followed(frame, data[stop : stop + 4])
+            believed = frame.verdict == "none" or self._is_followed(frame, data[stop : stop + 4])
             if believed:
                 out.append(frame)
                 pos = stop
@@ -224,36 +235,28 @@ class V1Decoder:
         data = data[self._missing :]
         self._missing, self._body = 0, []
         start, command, length, check = self._header
-        frame = self._frame(start, command, check, payload)
-        return frame, payload[length - (start + HEADER_SIZE + length - frame.end) :] + data
+        end = start + HEADER_SIZE + length
+        if checksum(payload) == check:
+            return Frame(
+                self.magic or b"", message_name(command), command, length, check, payload, start, end, "ok"
+            ), data
+        frame = doubtful_frame(self.magic or b"", start, command, check, payload)
+        self._old |= not frame.checksum
+        return frame, payload[length - (end - frame.end) :] + data
 
     def _is_followed(self, frame: Frame, rest: bytes | bytearray) -> bool | None:
-        """Whether a message may be believed, judging by the 4 bytes after it; None: they are not there yet.
+        """Whether a message with a wrong checksum may be believed, by the 4 bytes after it (None: not there yet).
 
-        With a wrong checksum and something else than a header behind it, the header may be none, or its length wrong:
-        then messages are searched in its payload, too, but no byte is looked at again and again.
+        If they begin no header, that of the message may be none or its length wrong: then messages are searched in
+        its payload, too, but no byte is looked at again and again.
         """
         magic = frame.magic
-        if frame.verdict != "bad" or rest == magic:
+        if rest == magic:
             return True
         if len(rest) < 4 and magic.startswith(rest):
             return None
         self._searched += frame.end - frame.start
         return self._searched > _SEARCHED_AT_FIRST + _SEARCHED_PER_BYTE * (frame.end - self._gaps)
-
-    def _frame(self, start: int, command: bytes, check: bytes, payload: bytes) -> Frame:
-        """The frame of a message, with the checksum's verdict."""
-        magic = self.magic or b""
-        length = len(payload)
-        end = start + HEADER_SIZE + length
-        if checksum(payload) == check:
-            return Frame(magic, message_name(command), command, length, check, payload, start, end, "ok")
-        if looks_like_old_version(command, length, check):
-            self._old = True
-            return old_frame(magic, command, check + payload[:-4], start)
-        if command == VERACK and not payload and check == magic:
-            return old_frame(magic, command, b"", start)
-        return Frame(magic, message_name(command), command, length, check, payload, start, end, "bad")
 
     def _lose(self, reason: str, offset: int, data: bytes) -> HeaderSearch:
         """Fall out of step at that offset of the stream; `data` is what arrived from there on."""
@@ -316,7 +319,7 @@ class V1Decoder:
     def _tear(self, size: int | None, out: list[Event]) -> None:
         """Put a hole into the message that was arriving: pass over its rest, or fall out of step."""
         rest = 0
-        broken: Event | None = None
+        broken: Truncated | Skipped | None = None
         if self._skip:
             rest, broken = self._skip, self._broken
         elif self._missing:
@@ -330,16 +333,16 @@ class V1Decoder:
                 broken.end = broken.start + HEADER_SIZE + length
                 broken.received = HEADER_SIZE + length
         self._skip, self._missing, self._body, self._head = 0, 0, [], b""
-        in_step = size is not None and size <= rest
+        torn = size if size is not None and size <= rest else None
         if isinstance(broken, Truncated):
-            broken.received -= size if size is not None and in_step else rest
+            broken.received -= rest if torn is None else torn
             self._broken = broken
-        if in_step and size is not None and size < rest:
-            self._skip = rest - size
-        elif broken:
-            out.append(broken)
-        if not in_step:
+        if torn is None:
             self._lost = "after-gap"
+        else:
+            self._skip = rest - torn
+        if broken and not self._skip:
+            out.append(broken)
 
     def _incomplete(self, received: int, reason: str) -> Truncated:
         start, command, length, _ = self._header

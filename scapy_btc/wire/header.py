@@ -54,3 +54,14 @@ def old_frame(magic: bytes, command: bytes, payload: bytes, start: int) -> Frame
     length = len(payload)
     end = start + OLD_HEADER_SIZE + length
     return Frame(magic, message_name(command), command, length, b"", payload, start, end, "none")
+
+
+def doubtful_frame(magic: bytes, start: int, command: bytes, check: bytes, payload: bytes) -> Frame:
+    """The frame of a message whose checksum does not hold: wrong, or the header has none and 20 bytes only."""
+    length = len(payload)
+    if looks_like_old_version(command, length, check):
+        return old_frame(magic, command, check + payload[:-4], start)
+    if command == VERACK and not payload and check == magic:
+        return old_frame(magic, command, b"", start)
+    end = start + HEADER_SIZE + length
+    return Frame(magic, message_name(command), command, length, check, payload, start, end, "bad")
