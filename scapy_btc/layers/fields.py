@@ -47,6 +47,10 @@ class WireField(Field[Any, Any]):
     def getfield(self, pkt: Any, s: bytes) -> tuple[bytes, Any]:
         raise TypeError(f"{type(self).__name__} {self.name!r} can only be read as a field of a BTCPacket")
 
+    def fixed_size(self) -> int | None:
+        """Bytes that every value takes, where that is one number that no `code` says."""
+        return None
+
     def emit_skip(self, w: Writer) -> None:
         raise NotImplementedError
 

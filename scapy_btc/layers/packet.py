@@ -98,7 +98,7 @@ class BTCPacket(Packet):
             value = self.fields[attr] = inner(self.get_field(attr)).cls.from_wire(bytes(value), self)
         return inner(self.get_field(attr)).fresh(self) if isinstance(value, Unset) else value
 
-    def parts(self) -> Iterator[Packet]:
+    def _made(self) -> Iterator[Packet]:
         """The packets in the fields of this one, as far as they are made."""
         for value in self.fields.values():
             if isinstance(value, Packet):
@@ -111,7 +111,7 @@ class BTCPacket(Packet):
             value = self.getfieldval(name)
             if isinstance(value, LazyList):
                 value.plain()
-        for part in self.parts():
+        for part in self._made():
             part.clear_cache()
         self.raw_packet_cache = None
         self.payload.clear_cache()
@@ -121,7 +121,7 @@ class BTCPacket(Packet):
         for value in clone.fields.values():
             if isinstance(value, LazyList):
                 value.owner = clone
-        for part in clone.parts():
+        for part in clone._made():
             part.parent = clone
         return clone
 
@@ -184,13 +184,13 @@ class BTCPacket(Packet):
     def haslayer(self, cls: Any, _subclass: bool | None = None) -> Any:
         if self._may_hold(cls):
             return super().haslayer(cls, _subclass)
-        return any(part.haslayer(cls, _subclass) for part in self.parts()) or self.payload.haslayer(cls, _subclass)
+        return any(part.haslayer(cls, _subclass) for part in self._made()) or self.payload.haslayer(cls, _subclass)
 
     def getlayer(self, cls: Any, nb: int = 1, _track: list[int] | None = None, _subclass: bool | None = None,
                  **flt: Any) -> Any:
         if self._may_hold(cls):
             return super().getlayer(cls, nb=nb, _track=_track, _subclass=_subclass, **flt)
-        for part in self.parts():
+        for part in self._made():
             left: list[int] = []
             found = part.getlayer(cls, nb=nb, _track=left, _subclass=_subclass, **flt)
             if found is not None:

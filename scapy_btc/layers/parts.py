@@ -98,10 +98,11 @@ class PartField(WireField):
     def randval(self) -> VolatileValue[Any]:
         return RandPackets(self.cls, many=False)
 
-    def emit_part(self, w: Writer) -> None:
-        skip_class(w, self.cls)
+    def fixed_size(self) -> int | None:
+        return fixed_size(self.cls)
 
-    emit_skip = emit_part
+    def emit_skip(self, w: Writer) -> None:
+        skip_class(w, self.cls)
 
     def emit_load(self, w: Writer) -> None:
         start, v = w.new("q"), w.new()
@@ -136,10 +137,11 @@ class BoundedPartField(PartField):
         except BROKEN:
             return x.hex()
 
-    def emit_part(self, w: Writer) -> None:
-        w.moves.append(w.vars[self.uses[0]])
+    def fixed_size(self) -> int | None:
+        return None
 
-    emit_skip = emit_part
+    def emit_skip(self, w: Writer) -> None:
+        w.moves.append(w.vars[self.uses[0]])
 
     def _slice(self, w: Writer) -> str:
         n, v = w.vars[self.uses[0]], w.new()

@@ -145,7 +145,7 @@ def fixed_size(cls: Any) -> int | None:
         if isinstance(f, ConditionalField):
             return None
         code = code_of(f)
-        size = struct.calcsize("<" + code) if code else fixed_size(f.cls) if hasattr(f, "emit_part") else None
+        size = struct.calcsize("<" + code) if code else f.fixed_size()
         if size is None:
             return None
         total += size
@@ -311,11 +311,6 @@ _SIGNATURES = {
 
 def source_of(cls: Any, mode: str, space: dict[str, Any]) -> str:
     """The source of one generated function; its constants go into `space`."""
-    for f in cls.fields_desc:
-        readable = code_of(inner(f)) or hasattr(inner(f), "emit_skip")
-        if not readable or (inner(f) is not f and not hasattr(f, "condition")):
-            raise TypeError(f"{cls.__name__}.{f.name}: a {type(f).__name__} cannot be read by a BTCPacket; "
-                            "take a field of scapy_btc.layers, or one of Scapy's whose size is fixed")
     w = Writer(mode, space)
     if mode in ("end", "starts"):
         skip_class(w, cls)
@@ -342,6 +337,11 @@ class Plan:
     trace: Callable[[bytes, int, int, dict[str, Any], list[Any]], tuple[dict[str, Any], int]]
 
     def __init__(self, cls: Any) -> None:
+        for f in cls.fields_desc:
+            readable = code_of(inner(f)) or hasattr(inner(f), "emit_skip")
+            if not readable or (inner(f) is not f and not hasattr(f, "condition")):
+                raise TypeError(f"{cls.__name__}.{f.name}: a {type(f).__name__} cannot be read by a BTCPacket; "
+                                "take a field of scapy_btc.layers, or an integer field of Scapy's")
         self.cls = cls
         self.size = fixed_size(cls)
 

@@ -69,7 +69,7 @@ def classes() -> list[type[BTCPacket]]:
 
 @pytest.mark.parametrize("cls", classes(), ids=lambda cls: cls.__name__)
 def test_every_class(cls: type[BTCPacket], capsys: pytest.CaptureFixture[str]) -> None:
-    own = {name for parent in Packet.__mro__ for name in vars(parent)} | set(Packet.__slots__)
+    own = {name for parent in BTCMessage.__mro__ for name in vars(parent)} | set(Packet.__slots__)
     names = [f.name for f in cls.fields_desc]
     assert not own & set(names)
     assert len(names) == len(set(names))
