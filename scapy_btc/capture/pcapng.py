@@ -16,18 +16,19 @@ MAGIC = b"\x0a\x0d\x0d\x0a"
 
 _SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE_PACKET, _ENHANCED_PACKET = 0x0A0D0D0A, 1, 2, 3, 6
 _SMALLEST = {_SECTION: 28, _INTERFACE: 20, _OLD_PACKET: 32, _SIMPLE_PACKET: 16, _ENHANCED_PACKET: 32}
+_MOST_INTERFACES = 1 << 16  # in a section
+_SECOND = 1_000_000_000
 _OPTION_END, _OPTION_TSRESOL, _OPTION_TSOFFSET = 0, 9, 14
 
 
 class _Interface(NamedTuple):
     linktype: int
     snaplen: int
+    unit_ns: int
+    """Nanoseconds per unit of its time stamps; 0: no whole number."""
     per_second: int
-    """Units of its time stamps."""
+    """Units per second."""
     offset_ns: int
-
-    def time_ns(self, high: int, low: int) -> int:
-        return (high << 32 | low) * 1_000_000_000 // self.per_second + self.offset_ns
 
 
 class _Layouts:
@@ -57,38 +58,43 @@ def pcapng_frames(source: ByteSource) -> Iterator[CapturedFrame]:
     pos = frames = time_ns = 0
     while True:
         needed = 12
-        while len(buffer) - pos >= needed:
-            if buffer.startswith(MAGIC, pos):
+        limit = len(buffer)
+        while limit - pos >= needed:
+            kind, size = layouts.head(buffer, pos)
+            if kind == _SECTION:
                 try:
                     layouts = _LAYOUTS[buffer[pos + 8 : pos + 12]]
                 except KeyError:
                     raise CaptureError(f"{source.name}: damaged: a section without byte order") from None
                 interfaces = []
-            kind, size = layouts.head(buffer, pos)
-            if not _SMALLEST.get(kind, 12) <= size <= LARGEST_RECORD:
+                kind, size = layouts.head(buffer, pos)
+            if not 12 <= size <= LARGEST_RECORD or size < _SMALLEST.get(kind, 12):
                 raise CaptureError(f"{source.name}: damaged: the block after frame {frames} announces {size:,} bytes")
-            if size > len(buffer) - pos:
+            end = pos + size
+            if end > limit:
                 needed = size
                 break
-            end = pos + size
-            if kind in (_ENHANCED_PACKET, _OLD_PACKET):
+            if kind == _ENHANCED_PACKET or kind == _OLD_PACKET:  # noqa: SIM109  (faster)
                 if kind == _ENHANCED_PACKET:
                     index, high, low, captured, original = layouts.enhanced(buffer, pos)
                 else:
                     index, _, high, low, captured, original = layouts.old(buffer, pos)
                 if captured > size - 32 or index >= len(interfaces):
                     raise CaptureError(f"{source.name}: damaged: frame {frames + 1} contradicts itself")
-                interface = interfaces[index]
-                time_ns = interface.time_ns(high, low)
+                linktype, _, unit_ns, per_second, offset_ns = interfaces[index]
+                units = high << 32 | low
+                time_ns = units * unit_ns + offset_ns if unit_ns else units * _SECOND // per_second + offset_ns
                 frames += 1
-                yield frames, time_ns, interface.linktype, buffer, pos + 28, pos + 28 + captured, original
+                start = pos + 28
+                yield frames, time_ns, linktype, buffer, start, start + captured, original
             elif kind == _SIMPLE_PACKET:
                 if not interfaces:
                     raise CaptureError(f"{source.name}: damaged: frame {frames + 1} has no interface")
                 (original,) = layouts.simple(buffer, pos)
                 captured = min(original, interfaces[0].snaplen or original, size - 16)
                 frames += 1
-                yield frames, time_ns, interfaces[0].linktype, buffer, pos + 12, pos + 12 + captured, original
+                start = pos + 12
+                yield frames, time_ns, interfaces[0].linktype, buffer, start, start + captured, original
             elif kind == _INTERFACE:
                 interfaces.append(_interface(layouts, buffer[pos:end]))
             pos = end
@@ -119,7 +125,8 @@ def _interface(layouts: _Layouts, block: bytes) -> _Interface:
         elif code == _OPTION_TSOFFSET and size == 8 and len(value) == 8:
             (offset,) = layouts.seconds(value)
         pos += 4 + size + -size % 4
-    return _Interface(linktype, snaplen, per_second, offset * 1_000_000_000)
+    unit_ns = 0 if _SECOND % per_second else _SECOND // per_second
+    return _Interface(linktype, snaplen, unit_ns, per_second, offset * _SECOND)
 
 
 def _pass_over(source: ByteSource, size: int, frames: int) -> None:
