@@ -41,6 +41,15 @@ class Seen(NamedTuple):
     time_ns: int
 
 
+class PatientCapture(pyshark.FileCapture):
+    """Waits for tshark to end. pyshark kills it at the end of its output, and may take what follows for a crash."""
+
+    async def _cleanup_subprocess(self, process: Any) -> None:
+        if self._eof_reached:
+            await asyncio.wait_for(process.wait(), 30)
+        await super()._cleanup_subprocess(process)
+
+
 @cache
 def listed(name: str) -> list[tuple[Seen, Any]]:
     """What tshark lists of a capture, with pyshark's layer of each message."""
@@ -51,7 +60,7 @@ def listed(name: str) -> list[tuple[Seen, Any]]:
             path = Path(folder, name)
             plain.write(path, plain.read(path_of(name)))
         try:
-            with pyshark.FileCapture(
+            with PatientCapture(
                 str(path),
                 keep_packets=False,
                 display_filter="bitcoin",
