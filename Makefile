@@ -18,6 +18,7 @@ INSTALL = $(APT) update && $(APT) install -y --no-install-recommends
 
 .PHONY: demo test lint bench docs clean install tshark node
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 
 # A session of Bitcoin Core nodes, one message in full, statistics, and what is found in spoiled captures.
 SHOWN := version,wtxidrelay,verack,sendcmpct,getheaders,headers,tx,cmpctblock,getblocktxn,blocktxn,cfilter,merkleblock,alert
