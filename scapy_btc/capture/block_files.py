@@ -166,11 +166,13 @@ class _BlockFile:
     def _search(self) -> None:
         """Go on to the next magic, or to the end of what was read."""
         size = len(self._buffer)
-        if self._buffer == self._unhiding.zeros(self._offset, size):
-            self._skip(size)
-            return
         found = self._magic.search(self._buffer, 1)
-        self._skip(found.start() if found else size - 3)  # a magic may begin at the end
+        if found:
+            self._skip(found.start())
+        elif self._buffer == self._unhiding.zeros(self._offset, size):
+            self._skip(size)
+        else:
+            self._skip(size - 3)  # a magic may begin at the end
 
     def _skip(self, size: int) -> None:
         """Take bytes out of the buffer that are no block."""

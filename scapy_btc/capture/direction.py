@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Protocol
 
 from .link import FIN, RST
@@ -344,7 +344,7 @@ class Direction:
             return  # a keep-alive probe carries any byte
         end = 0
         differing = 0
-        for old in chain(reversed(self.parts), reversed(self.recent)):
+        for old in islice(chain(reversed(self.parts), reversed(self.recent)), REMEMBERED):
             begin = end - len(old)
             if begin < ahead + len(payload):
                 differing += difference(old[max(0, ahead - begin) :], payload[max(0, begin - ahead) :])

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 MAX_DATAGRAMS = 256  # waiting at a time; beyond it the oldest is given up
+MAX_FRAGMENTS = 16_384  # of all of them together; likewise
 MAX_DATAGRAM = 65_535  # bytes
 
 
@@ -21,6 +22,7 @@ class Fragments:
 
     def __init__(self) -> None:
         self._waiting: dict[tuple[bytes, int], _Datagram] = {}
+        self._fragments = 0
 
     def add(self, key: tuple[bytes, int], offset: int, more: bool, data: bytes) -> bytes | None:
         """Take a fragment; returns the datagram's payload when it is complete.
@@ -33,18 +35,28 @@ class Fragments:
         datagram = self._waiting.get(key)
         if datagram is None:
             if len(self._waiting) >= MAX_DATAGRAMS:
-                del self._waiting[next(iter(self._waiting))]
+                self._drop(next(iter(self._waiting)))
             datagram = self._waiting[key] = _Datagram()
         if offset in datagram.pieces:
             return None
         datagram.pieces[offset] = data
         datagram.received += len(data)
+        self._fragments += 1
+        if datagram.received > MAX_DATAGRAM:  # they overlap
+            self._drop(key)
+            return None
+        if self._fragments > MAX_FRAGMENTS:
+            self._drop(next(iter(self._waiting)))
         if not more:
             datagram.total = offset + len(data)
         if datagram.total is None or datagram.received < datagram.total:
             return None
-        del self._waiting[key]
+        self._drop(key)
         return _joined(datagram)
+
+    def _drop(self, key: tuple[bytes, int]) -> None:
+        datagram = self._waiting.pop(key, None)
+        self._fragments -= len(datagram.pieces) if datagram else 0
 
 
 def _joined(datagram: _Datagram) -> bytes | None:

@@ -96,6 +96,8 @@ def pcapng_frames(source: ByteSource) -> Iterator[CapturedFrame]:
                 start = pos + 12
                 yield frames, time_ns, interfaces[0].linktype, buffer, start, start + captured, original
             elif kind == _INTERFACE:
+                if len(interfaces) >= _MOST_INTERFACES:
+                    raise CaptureError(f"{source.name}: damaged: more than {_MOST_INTERFACES:,} interfaces")
                 interfaces.append(_interface(layouts, buffer[pos:end]))
             pos = end
         if needed > 12 and kind not in _SMALLEST:  # not for us: its bytes need not be held
