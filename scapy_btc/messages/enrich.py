@@ -30,15 +30,21 @@ def enrich(cls: type[BTCMessage], payload: bytes, record: Mapping[str, Any], net
     if cls.msgtype == "headers":
         found["block_hashes"] = [hash_hex(sha256d(header)) for header in headers_in(payload)]
     if cls.msgtype in ("getblocktxn", "getsegdata"):
-        found["absolute_indexes"] = absolute_indexes(record["indexes"])
+        found.update(_positions(record["indexes"]))
     if cls.msgtype == "cmpctblock":
-        found["absolute_indexes"] = absolute_indexes([entry["index"] for entry in record["prefilled"]])
+        found.update(_positions([entry["index"] for entry in record["prefilled"]]))
     places = list(transactions_in(cls.msgtype, payload))
     if cls is BTCTx:
         found.update(_spoken(record, network))
     elif places:
         found["transactions"] = [_transaction(payload, place, network) for place in places]
     return found
+
+
+def _positions(differences: list[int]) -> dict[str, list[int]]:
+    """Positions in the block; nothing where they are none, beyond 64 bits, which JSON could not hold either."""
+    indexes = absolute_indexes(differences)
+    return {} if indexes and indexes[-1] >> 64 else {"absolute_indexes": indexes}
 
 
 def _transaction(payload: bytes, places: Places, network: Network | None) -> dict[str, Any]:
