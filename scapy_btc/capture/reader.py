@@ -104,7 +104,7 @@ def _open(source: Any, network: Network | None, follow: bool) -> Reader:
         items = _block_files(blocks, network) if blocks else read_directory(source, network, follow)
         return Reader(_counted(items, counts), counts)
     file, opened = _file_of(source)
-    name = str(getattr(file, "name", "input")) if file is not sys.stdin.buffer else "standard input"
+    name = "standard input" if sys.stdin and file is sys.stdin.buffer else str(getattr(file, "name", "input"))
     try:
         return _open_file(file, opened, name, network, follow)
     except BaseException:
@@ -142,13 +142,16 @@ def _block_files(paths: Iterable[Path], network: Network | None) -> Iterator[Ite
     from .block_files import read_blocks
 
     for path in paths:
-        with path.open("rb") as file:
+        file, _ = _file_of(path)
+        with file:
             yield from read_blocks(ByteSource(file, str(path)), network)
 
 
 def _file_of(source: Any) -> tuple[BinaryIO, BinaryIO | None]:
     """The file to read, and the same once more if it was opened here."""
     if source == "-":
+        if sys.stdin is None:
+            raise CaptureError("standard input is closed")
         return sys.stdin.buffer, None
     if not isinstance(source, (str, os.PathLike)):
         return source, None

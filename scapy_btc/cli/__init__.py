@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import signal
 import sys
+from io import TextIOWrapper
 from typing import Any
 
 import click
@@ -35,8 +37,7 @@ class Commands(click.Group):
             sys.stdout.flush()
             return result
         except BrokenPipeError:
-            # nobody reads any more; what Python would flush at exit goes nowhere
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            drop_output()  # nobody reads any more
             ctx.exit(0)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -68,9 +69,25 @@ for _commands in GROUPS.values():
         group.add_command(_command)
 
 
+def drop_output() -> None:
+    """Let what Python would flush at exit go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def escaped(error: UnicodeError) -> tuple[str, int]:
+    """Characters that the terminal's encoding does not have, in a form that is right inside JSON, too."""
+    assert isinstance(error, UnicodeEncodeError)
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[p : p + 2].hex()}" for p in range(0, len(units), 2)), error.end
+
+
 def main(args: list[str] | None = None) -> None:
     """Run the command line; a closed pipe and Ctrl-C are quiet."""
     status: Any = 0
+    codecs.register_error("scapy-btc", escaped)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="scapy-btc")
     try:
         status = group.main(args, prog_name="scapy-btc", standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -80,6 +97,10 @@ def main(args: list[str] | None = None) -> None:
         status = error.exit_code
     except BTCError as error:
         click.echo(f"scapy-btc: {error}", err=True)
+        status = 1
+    except OSError as error:  # of sources these are CaptureErrors
+        drop_output()
+        click.echo(f"scapy-btc: writing failed: {error.strerror or error}", err=True)
         status = 1
     except (KeyboardInterrupt, click.Abort):
         status = 128 + signal.SIGINT

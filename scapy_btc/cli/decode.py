@@ -31,9 +31,11 @@ def decode(hexes: tuple[str, ...], kind: str | None, network: Any, form: str) ->
 
     White space in the hex does not matter. Several pieces are given as several arguments, or one to a line.
     """
-    from ..errors import FormatError
+    from ..errors import CaptureError, FormatError
     from .decoding import decode_piece
 
+    if not hexes and sys.stdin is None:
+        raise CaptureError("standard input is closed")
     pieces = hexes if hexes and hexes != ("-",) else tuple(sys.stdin.read().split("\n"))
     failed = False
     for piece in filter(None, ("".join(piece.split()) for piece in pieces)):

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from ..capture.message import Message, StreamEvent
 from ..capture.records import event_record, format_time, message_record
-from ..layers.registry import lookup, summary_line
+from ..layers.registry import lookup, printable, summary_line
 from ..messages.findings import Severity, severity
 
 _COLOURS = {Severity.NOTE: "2", Severity.WARNING: "33", Severity.ERROR: "31"}
@@ -57,7 +57,7 @@ class Printer:
 
     def where(self, item: Any) -> str:
         moment = format_time(item.time_ns)[:26].replace("T", " ")
-        return f"{moment} {' > '.join(filter(None, (item.source, item.destination)))}".rstrip()
+        return printable(f"{moment} {' > '.join(filter(None, (item.source, item.destination)))}".rstrip())
 
     def marks(self, codes: list[str]) -> str:
         text = f" [{', '.join(codes)}]"

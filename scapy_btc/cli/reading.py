@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,6 +18,7 @@ from ..capture.message import Message
 from ..capture.reader import Reader, read
 from ..capture.select import Selection
 from ..errors import CaptureError
+from ..layers.registry import printable
 from ..messages.findings import Severity, severity
 from .options import selection
 from .printing import Printer, use_colour
@@ -107,6 +109,7 @@ def read_files(files: tuple[str, ...], chosen: dict[str, Any]) -> int:
     """Show the messages of files; the exit status."""
     wanted = selection(chosen)
     network, follow = chosen.pop("network"), chosen.pop("follow")
+    refuse_overwriting(chosen["write"], files)
     failed = False
     with ExitStack() as stack:
         show = Show(chosen, wanted, stack)
@@ -117,9 +120,7 @@ def read_files(files: tuple[str, ...], chosen: dict[str, Any]) -> int:
                 try:
                     with progress(name) as report, read(name, events=True, network=network, follow=follow) as reader:
                         show.take(report(reader))
-                except BrokenPipeError:
-                    raise
-                except (CaptureError, OSError) as error:
+                except CaptureError as error:
                     failed = True
                     sys.stdout.flush()
                     click.echo(f"scapy-btc: {reason_of(name, error)}", err=True)
@@ -153,10 +154,25 @@ def read_live(interfaces: tuple[str, ...], bpf: str | None, chosen: dict[str, An
         return show.close(failed=False)
 
 
-def reason_of(name: str, error: Exception) -> str:
+def refuse_overwriting(target: str | None, files: tuple[str, ...]) -> None:
+    """Raises UsageError when the file to write is one of those to read: opening it would empty it."""
+    if not target or target == "-" or not os.path.exists(target):
+        return
+    for name in files:
+        if name == "-":
+            same = sys.stdin is not None and os.path.samestat(os.fstat(sys.stdin.fileno()), os.stat(target))
+        elif os.path.isdir(name):
+            same = target.endswith(".dat") and Path(name).resolve() in Path(target).resolve().parents
+        else:
+            same = os.path.exists(name) and os.path.samefile(name, target)
+        if same and os.path.isfile(target):
+            raise click.UsageError(f"-w {target!r} would overwrite what is read")
+
+
+def reason_of(name: str, error: CaptureError) -> str:
     """One line that says which file, and why."""
-    text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-    return text if name in text else f"{name}: {text}"
+    text = str(error)
+    return printable(text if name in text else f"{name}: {text}")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from ..analysis.statistics import Connection, Statistics
 from ..capture.message import Message
 from ..capture.reader import read
 from ..errors import CaptureError
+from ..layers.registry import printable
 from ..messages.findings import FINDINGS, Severity, severity
 from .options import selection
 from .reading import ERRORS_FOUND, progress, reason_of
@@ -34,7 +35,7 @@ def count_files(files: tuple[str, ...], form: str, strict: bool, chosen: dict[st
                         statistics.add_event(item)
                     elif wanted(item):
                         statistics.add(item)
-        except (CaptureError, OSError) as error:
+        except CaptureError as error:
             failed = True
             click.echo(f"scapy-btc: {reason_of(name, error)}", err=True)
     if form == "json":
@@ -48,7 +49,7 @@ def count_files(files: tuple[str, ...], form: str, strict: bool, chosen: dict[st
 
 def show(statistics: Statistics) -> None:
     """Print tables; in a pipe as wide as they need be."""
-    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False, emoji=False)
     console.print(types_table(statistics))
     console.print(connections_table(statistics))
     if handshakes := handshakes_table(statistics):
@@ -80,7 +81,7 @@ def connections_table(statistics: Statistics) -> Table:
     table = grid(f"\nConnections ({len(statistics.connections):,})", "#number", "first sender", "other end", "network",
                  "transport", "#sent", "#received", "#seconds")
     for connection in list(statistics.connections.values())[:SHOWN]:
-        table.add_row(str(connection.number), *connection.ends, connection.network or "unknown",
+        table.add_row(str(connection.number), *map(printable, connection.ends), connection.network or "unknown",
                       connection.transport, *directions(connection), seconds(connection))
     if len(statistics.connections) > SHOWN:
         table.add_row("", f"... {len(statistics.connections) - SHOWN:,} more")
@@ -102,8 +103,8 @@ def handshakes_table(statistics: Statistics) -> Table | None:
     table = grid("\nHandshakes", "#connection", "node", "#version", "user agent", "#height", "services")
     for connection in list(statistics.connections.values())[:SHOWN]:
         for end, said in connection.versions.items():
-            table.add_row(str(connection.number), end, str(said["version"]), said["user_agent"] or "",
-                          str(said["start_height"]), "|".join(said["services"]))
+            agent = printable(said["user_agent"] or "")
+            table.add_row(str(connection.number), printable(end), str(said["version"]), agent, str(said["start_height"]), "|".join(said["services"]))
     return table if table.row_count else None
 
 

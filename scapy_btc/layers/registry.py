@@ -87,9 +87,14 @@ def summary_line(cls: type[BTCMessage], payload: bytes) -> str:
         text = cls.describe(cls.plan.view(payload, 0, len(payload))[0], payload)
     except BROKEN:
         text = ""
-    if not text.isprintable():  # a peer's text must not break the line or steer the terminal
-        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return f"{cls.msgtype} {text}" if text else cls.msgtype
+    return f"{cls.msgtype} {printable(text)}" if text else cls.msgtype
+
+
+def printable(text: str) -> str:
+    """A text of somebody else's that must not break the line or steer the terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def lookup(msgtype: str) -> type[BTCMessage] | None:
