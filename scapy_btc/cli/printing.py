@@ -51,7 +51,8 @@ class Printer:
 
     def line(self, message: Message, found: list[str]) -> str:
         cls = lookup(message.msgtype)
-        text = summary_line(cls, message.payload) if cls else f"{message.msgtype or '(no name)'} (unknown)"
+        name = message.msgtype
+        text = summary_line(cls, message.payload, name) if cls else f"{name or '(no name)'} (unknown)"
         marks = self.marks(found) if found else ""
         return f"{self.where(message)} {text} ({len(message.payload)} bytes){marks}"
 

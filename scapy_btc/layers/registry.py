@@ -71,7 +71,9 @@ class BTCMessage(BTCPacket):
         return {}
 
     def mysummary(self) -> Any:
-        return with_underlayer(self, summary_line(type(self), self.self_build()))
+        name = getattr(self.underlayer, "msgtype", None)
+        known = isinstance(name, str) and lookup(name) is type(self)
+        return with_underlayer(self, summary_line(type(self), self.self_build(), name if known else None))
 
     def answers(self, other: Packet) -> int:
         return int(self.msgtype in getattr(other, "answered_by", ()) and self.belongs_to(other))
@@ -81,13 +83,17 @@ class BTCMessage(BTCPacket):
         return all(self.getfieldval(name) == request.getfieldval(name) for name in self.echoes)
 
 
-def summary_line(cls: type[BTCMessage], payload: bytes) -> str:
-    """`msgtype` and what matters of the payload, printable; the name alone where it cannot be read."""
+def summary_line(cls: type[BTCMessage], payload: bytes, msgtype: str | None = None) -> str:
+    """`msgtype` and what matters of the payload, printable; the name alone where it cannot be read.
+
+    :param msgtype: the name on the wire, where the class may stand for several
+    """
+    name = printable(msgtype or cls.msgtype)
     try:
         text = cls.describe(cls.plan.view(payload, 0, len(payload))[0], payload)
     except BROKEN:
         text = ""
-    return f"{cls.msgtype} {printable(text)}" if text else cls.msgtype
+    return f"{name} {printable(text)}" if text else name
 
 
 def printable(text: str) -> str:

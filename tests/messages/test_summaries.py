@@ -92,3 +92,10 @@ def test_text_of_a_peer_stays_on_its_line(text: str) -> None:
 
 def test_other_letters_stay_as_they_are() -> None:
     assert "/café:π/" in BTCVersion(user_agent="/café:π/").summary()
+
+
+def test_a_service_is_called_by_its_own_name() -> None:
+    packet = BTC(bytes(BTC(magic="regtest", msgtype="_MySampleSvc") / BTCCustomService(sub_command="search", data=b"12")))
+    assert packet.summary() == "BTC regtest / _MySampleSvc search, 2 bytes"
+    packet.msgtype = "ping"  # a lie about what follows
+    assert packet.summary() == "BTC regtest / _* search, 2 bytes"
