@@ -95,7 +95,8 @@ def test_other_letters_stay_as_they_are() -> None:
 
 
 def test_a_service_is_called_by_its_own_name() -> None:
-    packet = BTC(bytes(BTC(magic="regtest", msgtype="_MySampleSvc") / BTCCustomService(sub_command="search", data=b"12")))
+    content = BTCCustomService(sub_command="search", data=b"12")
+    packet = BTC(bytes(BTC(magic="regtest", msgtype="_MySampleSvc") / content))
     assert packet.summary() == "BTC regtest / _MySampleSvc search, 2 bytes"
     packet.msgtype = "ping"  # a lie about what follows
     assert packet.summary() == "BTC regtest / _* search, 2 bytes"
