@@ -82,6 +82,8 @@ class PartField(WireField):
     def any2i(self, pkt: Any, x: Any) -> Any:
         if isinstance(x, (bytes, bytearray)):
             return whole(self.cls, bytes(x), pkt)
+        if not isinstance(x, (Packet, VolatileValue, Unset, list, type(None))):
+            raise TypeError(f"{self.name} is a {self.cls.__name__} or its bytes, not {x!r}")
         if isinstance(x, Packet) and pkt is not None:
             x.add_parent(pkt)
         return x

@@ -96,13 +96,13 @@ from scapy.packet import Packet, Raw
 from scapy.fields import StrField
 class Theirs(Packet):
     fields_desc = [StrField("data", b"")]
-TCP.default_payload_class = lambda tcp, payload: Theirs if payload[:1] == b"T" else Raw
+TCP.default_payload_class = lambda tcp, payload: Theirs if payload[-1:] == b"T" else Raw
 import scapy_btc.layers.bindings
 print([type(IP(bytes(IP() / TCP(sport=1, dport=2) / Raw(p)))[TCP].payload).__name__
-       for p in (b"T", b"x", bytes.fromhex("f9beb4d9") + bytes(20))])
+       for p in (b"T", b"x", bytes.fromhex("f9beb4d9") + b"T", bytes.fromhex("f9beb4d9") + bytes(20))])
 """
     output = subprocess.check_output([sys.executable, "-c", code], text=True, timeout=60)
-    assert output.strip() == "['Theirs', 'Raw', 'BTC']"
+    assert output.strip() == "['Theirs', 'Raw', 'Theirs', 'BTC']"
 
 
 def test_layers_without_bindings_leave_tcp_alone() -> None:

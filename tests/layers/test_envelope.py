@@ -400,7 +400,8 @@ def test_tcp_reassemble_with_any_prefix() -> None:
 
 
 def test_tcp_reassemble_takes_what_is_no_message_as_it_is() -> None:
-    assert type(BTC.tcp_reassemble(b"\x00" * 30, {}, {})) is BTCMalformed
+    junk = bytes(16) + b"\xff\0\0\0" + bytes(10)
+    assert BTC.tcp_reassemble(junk, {}, {}) == BTCMalformed(junk)
     absurd = MAINNET.magic + b"tx".ljust(12, b"\0") + b"\xff" * 8
     malformed = BTC.tcp_reassemble(absurd, {}, {})[BTCMalformed]
     assert malformed.reason == "4,294,967,295 of 4,294,967,295 payload bytes are missing"

@@ -25,7 +25,7 @@ from scapy_btc.messages.blocks import BTCBlock, BTCCmpctBlock, BTCGetBlockTxn
 from scapy_btc.messages.handshake import BTCFeeFilter, BTCVersion
 from scapy_btc.messages.inventory import BTCGetHeaders, BTCHeaders, BTCHeadersEntry, BTCInv
 from scapy_btc.messages.keepalive import BTCPing
-from scapy_btc.messages.parts import BTCBlockHeader, BTCInvVector, BTCNetAddr, BTCOutPoint
+from scapy_btc.messages.parts import BTCBlockHeader, BTCInvVector, BTCNetAddr, BTCOutPoint, BTCTimedNetAddr
 from scapy_btc.messages.transactions import BTCTx, BTCTxIn, BTCTxOut, BTCTxWitness
 from scapy_btc.wire.compactsize import CompactSize
 
@@ -230,6 +230,16 @@ def test_lists_that_are_assigned_are_copied() -> None:
 # Changes
 
 
+def test_without_its_cache_all_bytes_come_from_fields(block: Any) -> None:
+    wire = bytes(block)
+    block.clear_cache()
+    found = block[BTCBlock].fields
+    assert type(found["header"]) is BTCBlockHeader and len(list(found["transactions"].made())) == 2
+    assert len(list(found["transactions"][1].fields["outputs"].made())) == 2
+    assert all(packet.raw_packet_cache is None for packet in all_packets(block))
+    assert bytes(block) == wire
+
+
 def test_a_change_deep_inside(block: Any) -> None:
     """What the header says of the payload stays as it was dissected, as in Scapy; deleted it is computed."""
     before = bytes(block)
@@ -258,6 +268,7 @@ def test_changes_reach_the_wire(block: Any, change: Any) -> None:
     change(block[BTCBlock])
     changed = bytes(block)
     assert changed[:24] == before[:24] and changed != before
+    assert block[BTCBlock].raw_packet_cache is None
     block.clear_cache()
     assert bytes(block) == changed
 
@@ -356,6 +367,11 @@ def test_a_value_that_cannot_be_built_names_its_field() -> None:
         bytes(BTC() / BTCInv(inventory_count=-1))
     with pytest.raises(FormatError, match="64 hex digits"):
         BTCOutPoint(hash="abcd")
+    for wrong in (5, "text", 1.5):
+        with pytest.raises(TypeError, match="header is a BTCBlockHeader or its bytes, not"):
+            BTCBlock(header=wrong)
+        with pytest.raises(TypeError, match="an element of inventory is a packet or its bytes, not"):
+            BTCInv(inventory=[wrong])
     with pytest.raises(AttributeError):
         BTCInv(nonsense=1)
     with pytest.raises(AttributeError):
@@ -454,6 +470,9 @@ def test_old_and_new_addresses() -> None:
     assert old.summary() == "addr 1 address: 10.0.0.1:8333"
     assert bytes(eval(old.command(), {**globals(), "BTCNetAddr": BTCNetAddr})) == bytes(old)
     assert BTCAddr(b"\0").addresses == [] and BTCAddrV2(b"\0").addresses == []
+    empty = BTCAddr(b"\0")
+    empty.addresses.append(bytes(30))
+    assert type(empty.addresses[0]) is BTCTimedNetAddr
 
 
 # Sets of packets, Scapy's way

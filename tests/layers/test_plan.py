@@ -328,10 +328,10 @@ def test_an_element_takes_at_least_a_byte() -> None:
     b"\xff" * 9, b"\xff" * 8 + b"\x7f", b"\xfe\xff\xff\xff\x7f" + bytes(1000), b"\xfe\xff\xff\xff\x7f" + b"\1" * 1000])
 @pytest.mark.parametrize("cls", [*MESSAGES, Everything], ids=lambda cls: cls.__name__)
 def test_a_lying_count_costs_no_more_than_the_bytes(cls: type[BTCPacket], wire: bytes) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     for before in (0, 4, 36, 80, 88):
         agree(cls, bytes(before) + wire)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize(("cls", "unit"), [
@@ -348,7 +348,7 @@ def test_time_is_linear(cls: type[BTCPacket], unit: Any) -> None:
         wire = unit(n)
         best = 10.0
         for _ in range(3):
-            start = time.perf_counter()
+            start = time.process_time()
             packet = cls(wire)
             cls.plan.record(wire, 0, len(wire))
             for f in cls.fields_desc:
@@ -356,7 +356,7 @@ def test_time_is_linear(cls: type[BTCPacket], unit: Any) -> None:
                 if isinstance(value, list) and value:
                     bytes(value[0]) if isinstance(value[0], Packet) else None
             assert bytes(packet) == wire
-            best = min(best, time.perf_counter() - start)
+            best = min(best, time.process_time() - start)
         return best
 
     seconds(100)
