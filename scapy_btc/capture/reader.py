@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -19,6 +19,7 @@ from .message import Message, StreamEvent
 from .streams import StreamTable
 
 Item = Message | StreamEvent
+Source = str | os.PathLike[str] | BinaryIO
 
 
 class Reader:
@@ -71,21 +72,27 @@ def _closing(items: Iterable[Item], file: BinaryIO | None) -> Generator[Item, No
             file.close()
 
 
-def read(source: str | os.PathLike[str] | BinaryIO, events: bool = False, network: Network | str | None = None,
+def read(source: Source | Sequence[Source], events: bool = False, network: Network | str | None = None,
          follow: bool = False) -> Reader:
     """The messages of a capture, a message capture of Bitcoin Core, or a block file.
 
     :param source: a path, `-` for standard input, or a binary file; pcap and pcapng, also gzip or zstd; for message
-        captures a `msgs_recv.dat`, a `msgs_sent.dat` or a directory of them; `blk*.dat` or a directory of them
+        captures a `msgs_recv.dat`, a `msgs_sent.dat` or a directory of them; `blk*.dat` or a directory of them; or
+        several of these, read one after the other, each by itself, with connections numbered through
     :param events: also give what is no message but must not be lost (`StreamEvent`); it is always counted
     :param network: read as this network; without it the magic tells, then the port; a message capture is mainnet's
     :param follow: message captures: go on while they grow
     :return: an iterator of `Message` (and `StreamEvent`)
 
-    Raises CaptureError, at once or after everything readable, when the source is none of these, damaged or cut short.
+    Raises CaptureError, at once or after everything readable, when the source is none of these, damaged or cut short;
+    of several sources after the last one.
     """
     known = by_name(network) if isinstance(network, str) else network
-    reader = _open(source, known, follow)
+    if isinstance(source, (list, tuple)):
+        counts: Counter[str] = Counter()
+        reader = Reader(_one_after_the_other(source, known, follow, counts), counts)
+    else:
+        reader = _open(source, known, follow)
     return reader if events else reader.only_messages()
 
 
@@ -93,6 +100,29 @@ def read_live(frames: Iterable[tuple[int, int, int, bytes, int]], network: Netwo
     """The messages and events of frames as they come: (number, time_ns, linktype, bytes, original length)."""
     table = StreamTable(network)
     return Reader((item for frame in frames for item in table.feed(*frame)), table.counts)
+
+
+def _one_after_the_other(sources: Sequence[Source], network: Network | None, follow: bool, counts: Counter[str]
+                         ) -> Iterator[Item]:
+    """What several sources hold; `counts` grows with each source that is done."""
+    failures = []
+    first = following = 0
+    for source in sources:
+        try:
+            with _open(source, network, follow) as reader:
+                try:
+                    for item in reader:
+                        if item.connection is not None:
+                            item.connection += first
+                            following = max(following, item.connection + 1)
+                        yield item
+                finally:
+                    counts.update(reader.counts)
+        except CaptureError as error:
+            failures.append(str(error))
+        first = following
+    if failures:
+        raise CaptureError("; ".join(failures))
 
 
 def _open(source: Any, network: Network | None, follow: bool) -> Reader:
