@@ -19,7 +19,7 @@ from ..chain.address import format_legacy, parse, to_legacy
 from ..protocol import service_names
 from ..wire import compactsize
 from ..wire.hashes import hash_hex, hex_hash
-from .plan import NAME, Writer
+from .writer import NAME, Writer
 
 
 def as_bytes(value: Any) -> Any:

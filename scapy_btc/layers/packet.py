@@ -11,8 +11,9 @@ from scapy.fields import RawVal
 from scapy.packet import Packet
 
 from .fields import CompactSizeField
+from .listfield import SHOWN, Unset
 from .lists import LazyList
-from .parts import SHOWN, PartField, PartListField, Unset, Untouched
+from .parts import PartField, PartListField, Untouched
 from .plan import BROKEN, Plan, inner
 
 _set = object.__setattr__  # Packet's own __setattr__ first looks for a field of that name

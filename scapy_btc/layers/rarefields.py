@@ -11,8 +11,8 @@ from scapy.volatile import RandNum, VolatileValue
 from ..errors import FormatError
 from ..wire import base128
 from .fields import CompactSizeField, FixedBytesField, OptionalField, WireField
-from .plan import Writer
 from .txfields import OutputScriptField, coins
+from .writer import Writer
 
 
 class Base128Field(WireField):

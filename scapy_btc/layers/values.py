@@ -10,8 +10,8 @@ from scapy.volatile import RandBin, RandNum, VolatileValue
 from ..wire import compactsize
 from ..wire.hashes import hash_hex, hex_hash
 from .fields import as_bytes
-from .parts import ListField, shown
-from .plan import Writer
+from .listfield import ListField, shown
+from .writer import Writer
 
 
 class RandList(VolatileValue[Any]):

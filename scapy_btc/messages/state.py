@@ -9,8 +9,9 @@ from typing import Any
 from scapy.fields import ByteEnumField, LEIntField, LELongField, LEShortField
 
 from ..layers.fields import CompactSizeField, HashField, RestField
+from ..layers.listfield import TO_END
 from ..layers.packet import BTCPacket
-from ..layers.parts import TO_END, PartField, PartListField
+from ..layers.parts import PartField, PartListField
 from ..layers.rarefields import CompressedAmountField, PrefixedLengthField, PrefixedScriptField
 from ..layers.registry import PROPOSED, BTCMessage
 from ..layers.values import BytesListField, CompactSizeListField, HashListField

@@ -13,13 +13,14 @@ from typing import Any
 from scapy.fields import ByteEnumField, ByteField, LEIntField, XByteField
 
 from ..layers.fields import BytesField, CompactSizeField, HashField, OptionalField
+from ..layers.listfield import TO_END
 from ..layers.packet import BTCPacket
-from ..layers.parts import TO_END, PartField, PartListField
-from ..layers.plan import Writer
+from ..layers.parts import PartField, PartListField
 from ..layers.rarefields import PrefixedLengthField
 from ..layers.registry import PROPOSED, BTCMessage
 from ..layers.txfields import AmountField, OutputScriptField
 from ..layers.values import CompactSizeListField, HashListField, IntListField
+from ..layers.writer import Writer
 from .transactions import BTCTx, BTCTxIn
 
 

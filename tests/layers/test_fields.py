@@ -13,8 +13,8 @@ from scapy.packet import fuzz
 from scapy_btc.errors import FormatError
 from scapy_btc.layers.envelope import BTC
 from scapy_btc.layers.fields import CompactSizeField, TextField
+from scapy_btc.layers.listfield import SHOWN
 from scapy_btc.layers.packet import BTCPacket
-from scapy_btc.layers.parts import SHOWN
 from scapy_btc.layers.txfields import coins, network_of
 from scapy_btc.layers.values import BytesListField, LongBytes, TextListField
 from scapy_btc.messages.blocks import BTCCmpctBlock, BTCGetBlockTxn

@@ -20,9 +20,10 @@ from scapy.fields import LEIntField, RawVal
 from scapy.packet import Packet, Raw, fuzz
 
 from scapy_btc.layers.envelope import BTC
+from scapy_btc.layers.listfield import SHOWN
 from scapy_btc.layers.lists import LazyList, raws
 from scapy_btc.layers.packet import BTCPacket
-from scapy_btc.layers.parts import SHOWN, PartListField
+from scapy_btc.layers.parts import PartListField
 from scapy_btc.messages.inventory import BTCInv
 from scapy_btc.messages.parts import BTCInvVector
 from scapy_btc.messages.transactions import BTCTx, BTCTxIn, BTCTxOut

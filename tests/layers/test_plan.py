@@ -40,9 +40,10 @@ from scapy_btc.layers.fields import (
     TailField,
     TextField,
 )
+from scapy_btc.layers.listfield import TO_END
 from scapy_btc.layers.lists import ListView
 from scapy_btc.layers.packet import BTCPacket
-from scapy_btc.layers.parts import TO_END, BoundedPartField, OldPartListField, PartField, PartListField
+from scapy_btc.layers.parts import BoundedPartField, OldPartListField, PartField, PartListField
 from scapy_btc.layers.plan import BROKEN, source_of
 from scapy_btc.layers.registry import messages
 from scapy_btc.layers.values import BytesListField, CompactSizeListField, HashListField, IntListField, TextListField
