@@ -19,6 +19,7 @@ from scapy.packet import Padding, Raw
 from scapy.supersocket import StreamSocket
 
 from scapy_btc import networks
+from scapy_btc.layers import registry
 from scapy_btc.layers.envelope import BTC, default_network
 from scapy_btc.layers.registry import BTCMessage, messages
 from scapy_btc.layers.undecoded import BTCMalformed, BTCTrailing, BTCUnknown
@@ -102,7 +103,9 @@ def test_what_is_given_is_sent(fields: dict[str, Any], header: bytes) -> None:
     assert bytes(BTC(**fields) / BTCVerack()) == header
 
 
-def test_names_longer_than_the_header_has_room_for() -> None:
+def test_names_longer_than_the_header_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_messages", dict(registry._messages))
+
     class BTCLong(BTCMessage):
         msgtype = "thirteen-long"
 

@@ -14,6 +14,7 @@ from scapy.fields import RawVal
 from scapy.packet import Packet, Raw, fuzz, ls
 
 from scapy_btc.errors import FormatError
+from scapy_btc.layers import registry
 from scapy_btc.layers.envelope import BTC
 from scapy_btc.layers.packet import BTCPacket
 from scapy_btc.layers.parts import Untouched
@@ -446,7 +447,9 @@ def test_layers_of_other_classes_in_a_list() -> None:
 # Registering
 
 
-def test_a_message_that_a_user_registers() -> None:
+def test_a_message_that_a_user_registers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_messages", dict(registry._messages))
+
     class BTCGreeting(BTCMessage):
         """Says hello."""
 
