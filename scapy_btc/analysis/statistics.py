@@ -76,6 +76,11 @@ class Statistics:
         self.findings: Counter[str] = Counter()
         self.events: Counter[str] = Counter()
         self.lost_bytes = 0
+        self._first = 0  # number that the first connection of the source gets
+
+    def next_source(self) -> None:
+        """What follows is of another source, whose connections are numbered from 0 again."""
+        self._first = max(self.connections, default=-1) + 1
 
     def add(self, message: Message) -> None:
         """Count one message."""
@@ -99,15 +104,16 @@ class Statistics:
         self.events[event.event] += 1
         if event.event == "gap":
             self.lost_bytes += event.bytes or 0
-        known = self.connections.get(event.connection) if event.connection is not None else None
+        known = None if event.connection is None else self.connections.get(self._first + event.connection)
         if known:
             known.events[event.event] += 1
 
     def _connection(self, message: Message) -> Connection:
-        found = self.connections.get(message.connection)
+        number = self._first + message.connection
+        found = self.connections.get(number)
         if found is None:
-            found = self.connections[message.connection] = Connection(
-                message.connection, (message.source, message.destination),
+            found = self.connections[number] = Connection(
+                number, (message.source, message.destination),
                 message.network.name if message.network else None, message.transport)
         return found
 

@@ -10,7 +10,7 @@ from ..errors import BTCError
 from ..layers.plan import BROKEN
 from ..layers.registry import lookup
 from ..messages.following import mentions_block, tx_ids_in
-from .message import Message
+from .message import Message, StreamEvent
 
 
 @dataclass
@@ -44,12 +44,23 @@ class Selection:
         """Whether the message is wanted."""
         return (
             (not self.msgtypes or message.msgtype in self.msgtypes)
-            and (not self.connections or message.connection in self.connections)
-            and (self.since is None or message.time_ns >= self.since)
-            and (self.until is None or message.time_ns < self.until)
-            and (not self.peers or self.is_peer(message.source) or self.is_peer(message.destination))
+            and self.covers(message)
             and (not (self.transactions or self.blocks) or self.follows(message))
         )
+
+    def covers(self, item: Message | StreamEvent) -> bool:
+        """Whether a message or event is of the connections and the time that are wanted."""
+        return (
+            (not self.connections or item.connection in self.connections)
+            and (self.since is None or item.time_ns >= self.since)
+            and (self.until is None or item.time_ns < self.until)
+            and (not self.peers or self.is_peer(item.source or "") or self.is_peer(item.destination or ""))
+        )
+
+    @property
+    def by_content(self) -> bool:
+        """Whether it chooses by what messages are or say, which events have none of."""
+        return bool(self.msgtypes or self.transactions or self.blocks)
 
     def is_peer(self, endpoint: str) -> bool:
         """Whether an end of a connection is one of `peers`."""

@@ -54,9 +54,10 @@ class Show:
         quiet, printer, wanted = self.quiet, self.printer, self.wanted
         for item in reader:
             if not isinstance(item, Message):
-                self.events[item.event] += 1
-                if not quiet and self.passes(item):
-                    printer.event(item)
+                if wanted.covers(item):
+                    self.events[item.event] += 1
+                    if not quiet and not wanted.by_content:
+                        printer.event(item)
                 continue
             if not wanted(item):
                 continue
@@ -71,13 +72,6 @@ class Show:
                 self.writer.write(item)
             if self.limit and self.messages >= self.limit:
                 return
-
-    def passes(self, event: Any) -> bool:
-        """Whether an event belongs to what was selected; content filters say nothing of it."""
-        wanted = self.wanted
-        return not (wanted.msgtypes or wanted.transactions or wanted.blocks) and (
-            not wanted.connections or event.connection in wanted.connections) and (
-            not wanted.peers or wanted.is_peer(event.source or "") or wanted.is_peer(event.destination or ""))
 
     @property
     def full(self) -> bool:

@@ -28,11 +28,13 @@ def count_files(files: tuple[str, ...], form: str, strict: bool, chosen: dict[st
     wanted = selection(chosen)
     statistics, failed = Statistics(), False
     for name in files:
+        statistics.next_source()
         try:
             with progress(name) as report, read(name, events=True, network=chosen["network"]) as reader:
                 for item in report(reader):
                     if not isinstance(item, Message):
-                        statistics.add_event(item)
+                        if wanted.covers(item):
+                            statistics.add_event(item)
                     elif wanted(item):
                         statistics.add(item)
         except CaptureError as error:
@@ -104,7 +106,8 @@ def handshakes_table(statistics: Statistics) -> Table | None:
     for connection in list(statistics.connections.values())[:SHOWN]:
         for end, said in connection.versions.items():
             agent = printable(said["user_agent"] or "")
-            table.add_row(str(connection.number), printable(end), str(said["version"]), agent, str(said["start_height"]), "|".join(said["services"]))
+            table.add_row(str(connection.number), printable(end), str(said["version"]), agent,
+                          str(said["start_height"]), "|".join(said["services"]))
     return table if table.row_count else None
 
 

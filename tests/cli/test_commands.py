@@ -240,3 +240,18 @@ def test_help_loads_no_scapy() -> None:
     code = "import sys; sys.argv = ['scapy-btc', '--help']\ntry:\n import scapy_btc.cli as c; c.main()\n" \
            "except SystemExit: pass\nassert not any(m.split('.')[0] in ('scapy', 'rich') for m in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60, stdout=subprocess.DEVNULL)
+
+
+def test_losses_elsewhere_are_not_counted() -> None:
+    loss = PCAPS / "broken-loss.pcap.gz"
+    everything = run("read", "-q", loss)[0]
+    first, second = (run("read", "-q", "--connection", n, loss)[0] for n in (0, 1))
+    gaps = [int(out.split("gap ")[1].split(";")[0]) if "gap " in out else 0 for out in (everything, first, second)]
+    assert gaps[0] == gaps[1] + gaps[2] > gaps[2]
+    assert run("read", "-q", "--since", "2027-01-01", loss)[0] == "0 messages, 0 payload bytes\n"
+
+
+def test_connections_of_several_files_are_told_apart() -> None:
+    both = json.loads(run("stats", "-T", "json", CLEAN, PCAPS / "bcoin-regtest.pcapng")[0])
+    assert [c["connection"] for c in both["connections"]] == list(range(
+        EXPECTED[CLEAN.name]["connections"] + EXPECTED["bcoin-regtest.pcapng"]["connections"]))
