@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from ..errors import CaptureError, MissingDependency
 
 CHUNK = 1 << 17
-LARGEST_RECORD = 256 << 20  # bytes; a record that announces more is taken for damage
+LARGEST_RECORD = 16 << 20  # bytes; a record that announces more is taken for damage (tcpdump writes 256 KiB at most)
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _ZSTD_WINDOW = 1 << 27  # what zstd needs for its highest levels; --long=31 would need 2 GiB of memory

@@ -18,6 +18,8 @@ _SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE_PACKET, _ENHANCED_PACKET = 0x0A0D0D0A
 _SMALLEST = {_SECTION: 28, _INTERFACE: 20, _OLD_PACKET: 32, _SIMPLE_PACKET: 16, _ENHANCED_PACKET: 32}
 _MOST_INTERFACES = 1 << 16  # in a section
 _SECOND = 1_000_000_000
+_LARGEST = dict.fromkeys(_SMALLEST, LARGEST_RECORD)
+_LARGEST_PASSED = 256 << 20  # bytes of a block that is not held
 _OPTION_END, _OPTION_TSRESOL, _OPTION_TSOFFSET = 0, 9, 14
 
 
@@ -68,7 +70,7 @@ def pcapng_frames(source: ByteSource) -> Iterator[CapturedFrame]:
                     raise CaptureError(f"{source.name}: damaged: a section without byte order") from None
                 interfaces = []
                 kind, size = layouts.head(buffer, pos)
-            if not 12 <= size <= LARGEST_RECORD or size < _SMALLEST.get(kind, 12):
+            if size < _SMALLEST.get(kind, 12) or (size > LARGEST_RECORD and size > _LARGEST.get(kind, _LARGEST_PASSED)):
                 raise CaptureError(f"{source.name}: damaged: the block after frame {frames} announces {size:,} bytes")
             end = pos + size
             if end > limit:

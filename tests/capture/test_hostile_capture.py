@@ -78,3 +78,19 @@ def test_directory_in_the_place_of_a_block_file(tmp_path: Path) -> None:
     (tmp_path / "blk00000.dat").mkdir()
     with pytest.raises(CaptureError, match="Is a directory"), read(tmp_path) as reader:
         list(reader)
+
+
+def test_records_that_are_too_long_are_not_held() -> None:
+    size = 20_000_000
+    packet = struct.pack("<IIIIIII", 6, size + 32, 0, 0, 0, size, size)
+    pcap = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1) + struct.pack("<IIII", 0, 0, size, size)
+    for head in (SECTION + INTERFACE + packet, pcap):
+        with pytest.raises(CaptureError, match="announces 20,000,0"), read(io.BytesIO(head + bytes(size))) as reader:
+            list(reader)
+
+
+def test_long_blocks_that_are_not_for_us_are_passed_over() -> None:
+    size = 20_000_000
+    block = struct.pack("<II", 0x0BAD, size) + bytes(size - 12) + struct.pack("<I", size)
+    with read(io.BytesIO(SECTION + block + INTERFACE)) as reader:
+        assert list(reader) == []
