@@ -7,6 +7,7 @@ import codecs
 import os
 import signal
 import sys
+import threading
 from io import TextIOWrapper
 from typing import Any
 
@@ -60,13 +61,22 @@ Examples:
 def group() -> None:
     """Read, craft and provoke Bitcoin peer-to-peer traffic.
 
-    Exit status: 0 fine, 1 failed, 2 usage, 3 errors were found (with --strict), 130 interrupted.
+    Exit status: 0 fine, 1 failed, 2 usage, 3 errors were found (with --strict), 130 interrupted,
+    143 terminated.
     """
 
 
 for _commands in GROUPS.values():
     for _command in _commands:
         group.add_command(_command)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: what was begun is ended properly, as after Ctrl-C."""
+
+
+def terminate(number: int, frame: object) -> None:
+    raise Terminated
 
 
 def drop_output() -> None:
@@ -85,6 +95,8 @@ def main(args: list[str] | None = None) -> None:
     """Run the command line; a closed pipe and Ctrl-C are quiet."""
     status: Any = 0
     codecs.register_error("scapy-btc", escaped)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, terminate)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="scapy-btc")
@@ -102,6 +114,7 @@ def main(args: list[str] | None = None) -> None:
         drop_output()
         click.echo(f"scapy-btc: writing failed: {error.strerror or error}", err=True)
         status = 1
-    except (KeyboardInterrupt, click.Abort):
-        status = 128 + signal.SIGINT
+    except (KeyboardInterrupt, click.Abort) as stop:
+        terminated = isinstance(stop.__cause__ or stop, Terminated)  # click makes an Abort of it
+        status = 128 + (signal.SIGTERM if terminated else signal.SIGINT)
     sys.exit(status or 0)

@@ -3,17 +3,22 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from scapy_btc.all import BTC, BTCReject, BTCVersion
+from scapy_btc.capture.reader import read
 
 CLEAN = Path(__file__).parent.parent.parent / "pcaps" / "core-v1-regtest.pcapng"
 ESCAPE = "\x1b[31m"
@@ -110,6 +115,27 @@ def test_terminal_without_unicode(tmp_path: Path) -> None:
         status, out, _ = run(*args, log, PYTHONIOENCODING="ascii", LC_ALL="C")
         assert status == 0 and (out.isascii() or args[0] == "stats")  # click writes UTF-8 there, as JSON must be
     assert json.loads(out)["fields"]["user_agent"] == "/sn\u00f6\u20bf\U0001f600/"
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_output_is_whole(number: int, status: int, tmp_path: Path) -> None:
+    written = tmp_path / "out.pcapng.gz"
+    command = [sys.executable, "-m", "scapy_btc", "read", "-T", "json", "-w", str(written), "-"]
+    printed = tmp_path / "out.json"
+    with printed.open("wb") as out, subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=out) as process:
+        assert process.stdin
+        process.stdin.write(CLEAN.read_bytes())
+        process.stdin.flush()
+        while not printed.stat().st_size:  # it prints when its buffer is full
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(number)
+        assert process.wait(timeout=30) == status
+    messages = json.loads(printed.read_text().partition("\n]\n")[0] + "]")
+    with gzip.open(written) as capture, read(io.BytesIO(capture.read())) as reader:
+        found = [message.msgtype for message in reader]
+    said = [message["msgtype"] for message in messages]
+    assert said and found in (said, said[:-1])  # the signal may come between printing and writing
 
 
 def test_narrow_terminal() -> None:
