@@ -28,3 +28,31 @@ class UnknownNetwork(BTCError, ValueError):
 
 class MissingDependency(BTCError):
     """A feature whose optional package is not installed; the message says how to install it."""
+
+
+class PeerError(BTCError):
+    """A conversation with a peer that failed."""
+
+
+class Refused(PeerError):
+    """The peer cannot be reached: nobody listens, no route, an unknown name."""
+
+
+class TimedOut(PeerError):
+    """The peer did not answer in time."""
+
+
+class Disconnected(PeerError):
+    """The peer closed the connection."""
+
+
+class HandshakeError(PeerError):
+    """The peer cannot be spoken with: obsolete, ourselves, or against the rules."""
+
+
+class WrongNetwork(HandshakeError):
+    """The peer speaks on another network."""
+
+
+class NotFound(PeerError):
+    """The peer does not have what was asked for."""

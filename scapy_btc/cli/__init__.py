@@ -17,7 +17,13 @@ from .. import __version__
 from ..errors import BTCError
 from .completion import completion
 from .decode import decode
+from .getaddr import getaddr
+from .getdata import getdata
+from .handshake import handshake
+from .headers import headers
+from .mempool import mempool
 from .messages import messages
+from .ping import ping
 from .read import read
 from .shell import shell
 from .sniff import sniff
@@ -25,6 +31,7 @@ from .stats import stats
 
 GROUPS = {
     "Reading": (read, decode, stats, sniff),
+    "Talking": (handshake, ping, getaddr, getdata, headers, mempool),
     "Help": (messages, shell, completion),
 }
 

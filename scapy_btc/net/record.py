@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What was said on a live connection, as the messages that captures give."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ..capture.message import Message, msgtype_text
+from ..layers.envelope import BTC
+from ..networks import Network
+from ..wire.events import Frame
+from ..wire.hashes import checksum
+from ..wire.header import HEADER_SIZE, message_name
+
+
+class Recorder:
+    """An observer of a client that hands on every packet as a `Message`.
+
+    :param sink: called with each message
+    :param ours: our end as "host:port"; `theirs` likewise
+    """
+
+    def __init__(self, sink: Callable[[Message], object], network: Network, ours: str, theirs: str) -> None:
+        self._sink, self._network, self._ends = sink, network, (ours, theirs)
+        self._count = 0
+
+    def __call__(self, packet: BTC, sent: bool) -> None:
+        self._count += 1
+        source, destination = self._ends if sent else self._ends[::-1]
+        raw = bytes(packet)
+        payload, command, said = raw[HEADER_SIZE:], raw[4:16], raw[20:HEADER_SIZE]
+        verdict = "ok" if said == checksum(payload) else "bad"
+        name = message_name(command)
+        frame = Frame(raw[:4], name, command, len(payload), said, payload, 0, len(raw), verdict)
+        self._sink(Message(time.time_ns(), source, destination, 0, self._network, "v1", msgtype_text(name), payload,
+                           verdict, (self._count, self._count), frame))

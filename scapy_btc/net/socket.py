@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A Scapy stream socket that speaks Bitcoin: one packet for one message, in linear time, whole sends."""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from typing import Any
+
+from scapy.packet import Packet
+from scapy.supersocket import StreamSocket, SuperSocket
+
+from ..errors import FormatError
+from ..layers.envelope import BTC
+from ..networks import Network, by_magic
+from ..protocol import MAX_PROTOCOL_MESSAGE_LENGTH
+from ..wire.events import Frame, Skipped, Unrecognised
+from ..wire.framing import V1Decoder
+
+READ = 1 << 18
+
+
+class BTCStreamSocket(StreamSocket):
+    """`StreamSocket` for `BTC`: works with `sr1`, `sndrcv`, `sniff(opened_socket=...)`.
+
+    Scapy's own peeks into the socket and dissects anew for every segment, and sends once; this one frames what comes
+    as the capture reader does, and sends everything.
+
+    :param sock: a connected TCP socket
+    :param network: whose messages are accepted; None accepts any known network's
+    """
+
+    desc = "speaks Bitcoin's messages over TCP"
+
+    def __init__(self, sock: socket.socket, network: Network | None = None) -> None:
+        super().__init__(sock, BTC)
+        self._decoder = V1Decoder([network] if network else None)
+        self._queue: deque[Packet] = deque()
+        self._ended = False
+
+    def recv(self, x: int | None = None, **kwargs: Any) -> Packet:
+        """The next message, waited for as long as the socket's timeout allows.
+
+        Raises EOFError at the end of the stream, FormatError when bytes come that are no message.
+        """
+        while not self._queue:
+            if self._ended:
+                raise EOFError
+            self._read()
+        return self._queue.popleft()
+
+    def _read(self) -> None:
+        data = self.ins.recv(READ)
+        events = self._decoder.feed(data) if data else self._decoder.close()
+        self._ended = not data
+        for event in events:
+            if isinstance(event, Frame):
+                self._queue.append(BTC(event.header + event.payload))
+            elif isinstance(event, (Skipped, Unrecognised)):
+                raise FormatError(describe(event, data))
+
+    def waiting(self) -> bool:
+        """Whether a message is there already."""
+        return bool(self._queue)
+
+    def send(self, x: Packet) -> int:
+        """Send all of a packet; the number of its bytes."""
+        data = bytes(x)
+        x.sent_time = None
+        self.outs.sendall(data)
+        return len(data)
+
+    @staticmethod
+    def select(sockets: list[SuperSocket], remain: float | None = None) -> list[SuperSocket]:
+        """The sockets that have something, also what was read with an earlier message."""
+        queued = [s for s in sockets if isinstance(s, BTCStreamSocket) and s.waiting()]
+        return queued or StreamSocket.select(sockets, remain)
+
+
+def describe(event: Skipped | Unrecognised, data: bytes) -> str:
+    """What a peer sent instead of a message."""
+    head = event.head if isinstance(event, Unrecognised) else data[:16]
+    found = by_magic(head[:4])
+    if found:
+        return f"the peer speaks {found[0].name}"
+    return f"no message of Bitcoin's, or longer than {MAX_PROTOCOL_MESSAGE_LENGTH:,} bytes: {head[:16].hex()}"
