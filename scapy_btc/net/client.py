@@ -69,8 +69,12 @@ class BTCClient:
     def receive(self, timeout: float | None = None) -> BTC:
         """The next packet; pings are answered on the way. Raises TimedOut, Disconnected, HandshakeError."""
         deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
-        self._wait_until(deadline)
         try:
+            while not self.socket.waiting():
+                self.socket.ins.settimeout(max(0.001, deadline - time.monotonic()))
+                self.socket.fill()
+                if time.monotonic() > deadline and not self.socket.waiting():
+                    raise TimeoutError
             packet = self.socket.recv()
         except TimeoutError:
             raise TimedOut("no message in time") from None
@@ -88,10 +92,6 @@ class BTCClient:
         received: BTC = packet
         return received
 
-    def _wait_until(self, deadline: float) -> None:
-        """Let the socket wait no longer than that."""
-        self.socket.ins.settimeout(max(0.001, deadline - time.monotonic()))
-
     def _whence(self, text: str) -> str:
         return text if self.peer.established else f"{text} during the handshake"
 
@@ -101,8 +101,11 @@ class BTCClient:
         while True:
             remaining = deadline - time.monotonic()
             if remaining <= 0:
-                raise TimedOut(f"no {wanted if isinstance(wanted, str) else getattr(wanted, '__name__', wanted)} in time")
-            message = self.receive(remaining).payload
+                raise TimedOut(f"no answer within {self.timeout if timeout is None else timeout:g} s")
+            try:
+                message = self.receive(remaining).payload
+            except TimedOut:
+                continue
             if matches(message, wanted):
                 return message
 
@@ -113,7 +116,7 @@ class BTCClient:
             for packet in self.peer.tick(time.time()):
                 self.send(packet)
             try:
-                yield self.receive(min(remaining, 1.0))
+                yield self.receive(min(remaining, 1.0, self.options.ping_interval / 2))
             except TimedOut:
                 continue
 

@@ -13,8 +13,8 @@ from scapy.supersocket import StreamSocket, SuperSocket
 from ..errors import FormatError
 from ..layers.envelope import BTC
 from ..networks import Network, by_magic
-from ..protocol import MAX_PROTOCOL_MESSAGE_LENGTH
-from ..wire.events import Frame, Skipped, Unrecognised
+from ..protocol import MAX_SIZE
+from ..wire.events import Frame
 from ..wire.framing import V1Decoder
 
 READ = 1 << 18
@@ -34,9 +34,10 @@ class BTCStreamSocket(StreamSocket):
 
     def __init__(self, sock: socket.socket, network: Network | None = None) -> None:
         super().__init__(sock, BTC)
-        self._decoder = V1Decoder([network] if network else None)
+        self._decoder = V1Decoder([network] if network else None, live=True)
         self._queue: deque[Packet] = deque()
         self._ended = False
+        self._reason = ""
 
     def recv(self, x: int | None = None, **kwargs: Any) -> Packet:
         """The next message, waited for as long as the socket's timeout allows.
@@ -44,20 +45,21 @@ class BTCStreamSocket(StreamSocket):
         Raises EOFError at the end of the stream, FormatError when bytes come that are no message.
         """
         while not self._queue:
-            if self._ended:
-                raise EOFError
-            self._read()
+            self.fill()
         return self._queue.popleft()
 
-    def _read(self) -> None:
+    def fill(self) -> None:
+        """Read once from the socket, and queue the messages that are then whole. Raises as `recv` does."""
+        if self._reason:
+            raise FormatError(self._reason)
+        if self._ended:
+            raise EOFError
         data = self.ins.recv(READ)
         events = self._decoder.feed(data) if data else self._decoder.close()
         self._ended = not data
-        for event in events:
-            if isinstance(event, Frame):
-                self._queue.append(BTC(event.header + event.payload))
-            elif isinstance(event, (Skipped, Unrecognised)):
-                raise FormatError(describe(event, data))
+        self._queue.extend(BTC(event.header + event.payload) for event in events if isinstance(event, Frame))
+        if self._decoder.lost and data:
+            self._reason = describe(data)
 
     def waiting(self) -> bool:
         """Whether a message is there already."""
@@ -77,10 +79,8 @@ class BTCStreamSocket(StreamSocket):
         return queued or StreamSocket.select(sockets, remain)
 
 
-def describe(event: Skipped | Unrecognised, data: bytes) -> str:
+def describe(data: bytes) -> str:
     """What a peer sent instead of a message."""
-    head = event.head if isinstance(event, Unrecognised) else data[:16]
-    found = by_magic(head[:4])
-    if found:
-        return f"the peer speaks {found[0].name}"
-    return f"no message of Bitcoin's, or longer than {MAX_PROTOCOL_MESSAGE_LENGTH:,} bytes: {head[:16].hex()}"
+    if by_magic(data[:4]):
+        return f"a message that announces more than {MAX_SIZE:,} bytes"
+    return f"no message of Bitcoin's: {data[:16].hex()}"

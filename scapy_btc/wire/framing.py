@@ -39,14 +39,17 @@ class V1Decoder:
     The magic is that of the first header: one of `networks` (all known ones without it), or any if the stream
     begins with a `version`. From then on only this magic is looked for. Lengths up to `MAX_SIZE` (32 MiB) are
     frames; what a limit of today's nodes says about them is not decided here.
+
+    :param live: hand on a message with a wrong checksum at once, where nothing may follow it for long
     """
 
     __slots__ = (
         "_body", "_broken", "_doubt", "_gaps", "_head", "_header", "_lost", "_lost_at", "_magics", "_missing", "_old",
-        "_search", "_searched", "_skip", "magic", "offset",
+        "_live", "_search", "_searched", "_skip", "magic", "offset",
     )  # fmt: skip
 
-    def __init__(self, networks: Iterable[Network] | None = None) -> None:
+    def __init__(self, networks: Iterable[Network] | None = None, live: bool = False) -> None:
+        self._live = live
         self.magic: bytes | None = None
         self.offset = 0
         """Bytes fed so far, known gaps included."""
@@ -64,6 +67,11 @@ class V1Decoder:
         self._lost = ""  # why the next header is searched; "" while in step
         self._lost_at = 0
         self._search: HeaderSearch | None = None
+
+    @property
+    def lost(self) -> str:
+        """Why the next header is being searched, as `Skipped.reason` will say; "" while in step."""
+        return self._lost
 
     @property
     def held(self) -> int:
@@ -254,7 +262,7 @@ class V1Decoder:
         if rest == magic:
             return True
         if len(rest) < 4 and magic.startswith(rest):
-            return None
+            return True if self._live else None
         self._searched += frame.end - frame.start
         return self._searched > _SEARCHED_AT_FIRST + _SEARCHED_PER_BYTE * (frame.end - self._gaps)
 
