@@ -20,7 +20,8 @@ Examples:
   scapy-btc ping -c 10 --interval 0.2 127.0.0.1:18444
 """)
 @node_options
-@click.option("-c", "count", type=click.IntRange(min=1), default=4, show_default=True, metavar="N", help="How many pings.")
+@click.option("-c", "count", type=click.IntRange(min=1), default=4, show_default=True, metavar="N",
+              help="How many pings.")
 @click.option("--interval", type=click.FloatRange(min=0), default=1.0, show_default=True, metavar="SECONDS",
               help="Time between them.")
 def ping(form: str, count: int, interval: float, **chosen: Any) -> None:

@@ -24,7 +24,7 @@ node = options.stacked(
                  metavar="SECONDS", help="How long to wait for each answer."),
     click.option("-T", "form", type=click.Choice(["text", "jsonl"]), default="text", show_default=True,
                  help="How to print."),
-    click.option("-x", "hexdump", is_flag=True, help="Print everything that is said, with its bytes, on standard error."),
+    click.option("-x", "hexdump", is_flag=True, help="Print all that is said, with its bytes, on standard error."),
     click.option("-w", "write", type=click.Path(dir_okay=False), metavar="FILE",
                  help="Write what is said as a capture."),
 )

@@ -75,7 +75,7 @@ class BTCClient:
                 self.socket.fill()
                 if time.monotonic() > deadline and not self.socket.waiting():
                     raise TimeoutError
-            packet = self.socket.recv()
+            packet: Any = self.socket.recv()
         except TimeoutError:
             raise TimedOut("no message in time") from None
         except EOFError:
@@ -123,7 +123,7 @@ class BTCClient:
     # Asking
 
     def handshake(self) -> Any:
-        """Agree on the connection; the peer's `version`. Raises HandshakeError, WrongNetwork, TimedOut, Disconnected."""
+        """Agree on the connection; the peer's `version`. Raises HandshakeError, TimedOut, Disconnected."""
         for packet in self.peer.start(time.time()):
             self.send(packet)
         deadline = time.monotonic() + self.timeout
@@ -169,7 +169,7 @@ class BTCClient:
         self.send(request)
         found: list[Any] = []
         while len(found) < len(vectors):
-            message = self.wait_for(lambda m: isinstance(m, BTCMessage) and m.answers(request))
+            message = self.wait_for(lambda m: isinstance(m, BTCMessage) and bool(m.answers(request)))
             if isinstance(message, BTCNotFound):
                 raise NotFound(f"the peer does not have {message.inventory[0].hash}")
             found.append(message)
@@ -223,9 +223,9 @@ class BTCClient:
 
     def send_tx(self, transaction: BTCMessage) -> None:
         """Announce a transaction, and send it when the peer asks."""
-        wtxid: str = transaction.wtxid
-        kind, announced = (InvType.MSG_WTX, wtxid) if "wtxidrelay" in self.peer.agreed and self.options.wtxidrelay else (
-            InvType.MSG_TX, transaction.txid)
+        by_wtxid = self.options.wtxidrelay and "wtxidrelay" in self.peer.agreed
+        kind = InvType.MSG_WTX if by_wtxid else InvType.MSG_TX
+        announced: str = transaction.wtxid if by_wtxid else transaction.txid
         self.send(BTCInv(inventory=[BTCInvVector(type=kind, hash=announced)]))
         self.wait_for(lambda m: isinstance(m, BTCGetData) and any(v.hash == announced for v in m.inventory))
         self.send(transaction)

@@ -69,13 +69,13 @@ class BTCStreamSocket(StreamSocket):
         """Send all of a packet; the number of its bytes."""
         data = bytes(x)
         x.sent_time = None
-        self.outs.sendall(data)
+        self.ins.sendall(data)
         return len(data)
 
     @staticmethod
     def select(sockets: list[SuperSocket], remain: float | None = None) -> list[SuperSocket]:
         """The sockets that have something, also what was read with an earlier message."""
-        queued = [s for s in sockets if isinstance(s, BTCStreamSocket) and s.waiting()]
+        queued: list[SuperSocket] = [s for s in sockets if isinstance(s, BTCStreamSocket) and s.waiting()]
         return queued or StreamSocket.select(sockets, remain)
 
 

@@ -32,6 +32,7 @@ from ..protocol import (
 )
 from .options import PeerOptions
 
+
 class Peer:
     """One side of a connection that keeps the rules of the protocol.
 
@@ -127,7 +128,8 @@ class Peer:
         if self.version is not None:
             return  # a repetition is ignored
         if theirs.version < self.options.lowest_version:
-            raise HandshakeError(f"obsolete peer: version {theirs.version}, at least {self.options.lowest_version} wanted")
+            lowest = self.options.lowest_version
+            raise HandshakeError(f"obsolete peer: version {theirs.version}, at least {lowest} wanted")
         if not self.outbound and theirs.nonce == self.nonce:
             raise HandshakeError("connected to ourselves")
         self.version = theirs

@@ -44,8 +44,8 @@ class V1Decoder:
     """
 
     __slots__ = (
-        "_body", "_broken", "_doubt", "_gaps", "_head", "_header", "_lost", "_lost_at", "_magics", "_missing", "_old",
-        "_live", "_search", "_searched", "_skip", "magic", "offset",
+        "_body", "_broken", "_doubt", "_gaps", "_head", "_header", "_live", "_lost", "_lost_at", "_magics", "_missing",
+        "_old", "_search", "_searched", "_skip", "magic", "offset",
     )  # fmt: skip
 
     def __init__(self, networks: Iterable[Network] | None = None, live: bool = False) -> None:
