@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .capture.message import Message as Message
     from .capture.reader import read as read
+    from .net.client import connect as connect
 
 __version__ = "0.1.0.dev0"
 
-_HOMES = {"Message": ".capture.message", "read": ".capture.reader"}
+_HOMES = {"Message": ".capture.message", "read": ".capture.reader", "connect": ".net.client"}
 
 
 def scapy_ext(ext: Any) -> None:

@@ -18,13 +18,15 @@ from .layers.registry import BTCMessage
 from .layers.undecoded import BTCEncrypted, BTCMalformed, BTCTrailing, BTCUnknown
 from .layers.values import LongBytes
 from .messages import TOPICS
+from .net.client import BTCClient, connect
+from .net.socket import BTCStreamSocket
 from .networks import MAINNET, REGTEST, SIGNET, TESTNET3, TESTNET4, Network, register
 from .wire.compactsize import CompactSize
 
 __all__ = [
-    "BTC", "MAINNET", "REGTEST", "SIGNET", "TESTNET3", "TESTNET4", "BTCEncrypted", "BTCMalformed", "BTCMessage",
-    "BTCSession", "BTCTrailing", "BTCUnknown", "CompactSize", "LongBytes", "Message", "Network", "StreamEvent", "read",
-    "register",
+    "BTC", "MAINNET", "REGTEST", "SIGNET", "TESTNET3", "TESTNET4", "BTCClient", "BTCEncrypted", "BTCMalformed",
+    "BTCMessage", "BTCSession", "BTCStreamSocket", "BTCTrailing", "BTCUnknown", "CompactSize", "LongBytes", "Message",
+    "Network", "StreamEvent", "connect", "read", "register",
 ]
 
 _declared = {

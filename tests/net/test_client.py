@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from bcoin import BcoinNode, missing
@@ -123,6 +125,15 @@ def test_commands(node: BcoinNode, tmp_path: object) -> None:
     assert "000000  fa bf b5 da" in run("handshake", "-x", where)
     assert "Connection refused" in run("handshake", "127.0.0.1:1", status=1)
     assert "not a port" in run("handshake", "127.0.0.1:x", status=2)
+
+
+def test_what_the_documentation_shows(node: BcoinNode, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "live.md").read_text()
+    code = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[0]
+    assert '"127.0.0.1", 18444' in code
+    exec(compile(code.replace("18444", str(node.address[1])), "docs/live.md", "exec"), {})
+    out = capsys.readouterr().out
+    assert "/bcoin" in out and f"block {node.info()['tip']}" in out
 
 
 # Servers that misbehave
