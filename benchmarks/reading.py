@@ -34,10 +34,10 @@ def rows(quick: bool = False) -> Iterator[Row]:
         ours = median_of(lambda: run([*READ, str(large)]), 3)
         peer = median_of(lambda: hash_file(large), 3)
         yield Row(f"list {sizes[1]} MB with witnesses (read and SHA-256d once)", ours, peer, 5, faster=False)
-        small = capture(Path(folder), 4 if quick else 15, witness=False)
+        small = capture(Path(folder), sizes[0], witness=False)
         ours = median_of(lambda: run([*READ, "-T", "jsonl", str(small)]), 3)
         peer = median_of(lambda: run([*TSHARK, "-r", str(small), "-Y", "bitcoin", "-T", "json"]), 1)
-        yield Row("every field of every message as JSON lines (tshark -T json)", ours, peer, 5)
+        yield Row(f"every field of {sizes[0]} MB as JSON lines (tshark -T json)", ours, peer, 5)
         tenth, whole = (capture(Path(folder), size, witness=True) for size in ((10, 100) if quick else (100, 1000)))
         memory = [peak_memory([*READ, str(path)]) / 1e6 for path in (tenth, whole)]
         yield Row(f"peak memory in MB of {whole.stat().st_size >> 20} MB (a tenth of it)", memory[1], memory[0], 1.1,

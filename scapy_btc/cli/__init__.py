@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import codecs
+import gc
 import os
 import signal
 import sys
@@ -101,6 +102,7 @@ def escaped(error: UnicodeError) -> tuple[str, int]:
 def main(args: list[str] | None = None) -> None:
     """Run the command line; a closed pipe and Ctrl-C are quiet."""
     status: Any = 0
+    gc.set_threshold(50_000, 20, 20)  # records are many small objects without cycles: a tenth of the time of -T jsonl
     codecs.register_error("scapy-btc", escaped)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, terminate)

@@ -32,6 +32,7 @@ class Printer:
         self.fields, self.derived, self.payload = fields, derived, payload
         self.thorough, self.colour = thorough or tree or form != "text", colour
         self._first = True
+        self._bytes = out.buffer if form != "text" else None  # JSON is UTF-8, whatever the locale
 
     def findings(self, message: Message) -> list[str]:
         """The findings that are shown of a message."""
@@ -73,15 +74,24 @@ class Printer:
 
     def _json(self, record: dict[str, Any]) -> None:
         import orjson
-        start = "" if self.form == "jsonl" else "[\n" if self._first else ",\n"
+
+        assert self._bytes is not None
+        if self.form == "jsonl":
+            self._bytes.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+            return
+        self._bytes.write(b"[\n" if self._first else b",\n")
+        self._bytes.write(orjson.dumps(record))
         self._first = False
-        self.out.write(start + orjson.dumps(record).decode() + ("\n" if self.form == "jsonl" else ""))
+
+    def flush(self) -> None:
+        """Hand on what was printed so far."""
+        (self._bytes or self.out).flush()
 
     def close(self) -> None:
         """End the output; a JSON list without elements is one, too."""
-        if self.form == "json":
-            self.out.write("[]\n" if self._first else "\n]\n")
-        self.out.flush()
+        if self.form == "json" and self._bytes:
+            self._bytes.write(b"[]\n" if self._first else b"\n]\n")
+        self.flush()
 
 
 def hex_lines(data: bytes) -> Iterator[str]:

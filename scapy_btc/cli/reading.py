@@ -49,8 +49,11 @@ class Show:
         self.findings: Counter[str] = Counter()
         self.events: Counter[str] = Counter()
 
-    def take(self, reader: Reader) -> None:
-        """Show what a reader gives, until it ends or enough was shown; raises what it raises."""
+    def take(self, reader: Reader, live: bool = False) -> None:
+        """Show what a reader gives, until it ends or enough was shown; raises what it raises.
+
+        :param live: hand on every line at once: somebody waits for it
+        """
         quiet, printer, wanted = self.quiet, self.printer, self.wanted
         for item in reader:
             if not isinstance(item, Message):
@@ -68,6 +71,8 @@ class Show:
                 self.findings.update(found)
             if not quiet:
                 printer.message(item, found)
+                if live:
+                    printer.flush()
             if self.writer:
                 self.writer.write(item)
             if self.limit and self.messages >= self.limit:
@@ -113,7 +118,7 @@ def read_files(files: tuple[str, ...], chosen: dict[str, Any]) -> int:
                     break
                 try:
                     with progress(name) as report, read(name, events=True, network=network, follow=follow) as reader:
-                        show.take(report(reader))
+                        show.take(report(reader), live=name == "-" or follow)
                 except CaptureError as error:
                     failed = True
                     sys.stdout.flush()
@@ -139,7 +144,7 @@ def read_live(interfaces: tuple[str, ...], bpf: str | None, chosen: dict[str, An
         click.echo(f"scapy-btc: listening on {', '.join(frames.names)}; Ctrl-C ends it", err=True)
         try:
             with readers.read_live(frames, network) as reader:
-                show.take(reader)
+                show.take(reader, live=True)
         except KeyboardInterrupt:
             pass  # the way to end it
         frames.close()

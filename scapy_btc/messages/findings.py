@@ -129,16 +129,18 @@ def _content(cls: type[BTCMessage], payload: bytes, pow_limit: int | None) -> It
             yield from _transaction(payload, places)
 
 
-def _transaction(b: bytes, places: Places) -> Iterator[str]:
+def _transaction(b: bytes, places: Places) -> list[str]:
     _, marker, flag, inputs, _, _, _, witness, lock_time, _ = places
+    codes = []
     if inputs > marker:
         if b[flag] & ~1:
-            yield "unknown-transaction-data"
+            codes.append("unknown-transaction-data")
         if b[flag] & 1 and not any(b[witness:lock_time]):
-            yield "superfluous-witness"
+            codes.append("superfluous-witness")
     amounts = amounts_at(b, places)
     if amounts and (min(amounts) < 0 or sum(amounts) > MAX_MONEY):
-        yield "bad-amount"
+        codes.append("bad-amount")
+    return codes
 
 
 def _headers(payload: bytes, pow_limit: int | None) -> Iterator[str]:

@@ -126,11 +126,12 @@ def txid_at(b: bytes, places: Places) -> bytes:
 
 def amounts_at(b: bytes, places: Places) -> list[int]:
     """The amounts of its outputs, in satoshi."""
-    p, end = places[6], places[7]
+    p, stop = places[6], places[7]
+    behind = BTCTxOut.plan.end
     amounts = []
-    while p < end:
+    while p < stop:
         amounts.append(int.from_bytes(b[p:p + 8], "little", signed=True))
-        p = BTCTxOut.plan.end(b, p, end, None)
+        p = behind(b, p, stop, None)
     return amounts
 
 
