@@ -55,10 +55,11 @@ def events_of(name: str) -> list[StreamEvent]:
 
 def printed(*arguments: str) -> tuple[str, int]:
     """What the command line writes to standard output, and its exit status."""
-    out = io.StringIO()
+    written = io.BytesIO()
+    out = io.TextIOWrapper(written, encoding="utf-8", write_through=True)
     with redirect_stdout(out), redirect_stderr(io.StringIO()):
         try:
             main(list(arguments))
         except SystemExit as end:
-            return out.getvalue(), int(end.code or 0)
+            return written.getvalue().decode(), int(end.code or 0)
     raise AssertionError("main() ends with SystemExit")
