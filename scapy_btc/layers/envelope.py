@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Literal
 
 from scapy.config import conf
 from scapy.fields import Field, LEIntField, RawVal
 from scapy.packet import Packet, Padding
 from scapy.volatile import RandBin, RandChoice, VolatileValue
 
+from ..errors import FormatError, UnknownNetwork
 from ..networks import Network, all_networks, by_magic, by_name
 from ..protocol import MAX_PROTOCOL_MESSAGE_LENGTH
 from ..wire.hashes import checksum
@@ -36,16 +38,38 @@ def default_network() -> Network:
     return chosen if isinstance(chosen, Network) else by_name(chosen)
 
 
+EIGHT_DIGITS = re.compile("[0-9a-fA-F]{8}")
+
+
+def four_bytes(name: str, number: int, order: Literal["little", "big"]) -> bytes:
+    """The 4 bytes of the value of field `name`. Raises FormatError where they cannot hold it."""
+    if not 0 <= number <= 0xFFFFFFFF:
+        raise FormatError(f"{name} is a number of 4 bytes, not {number:#x}")
+    return number.to_bytes(4, order)
+
+
 class MagicField(Field[Any, Any]):
-    """Four bytes; a network's name is accepted, None means the default network."""
+    """Four bytes; None means the default network.
+
+    Accepted are a network or its name, Bitcoin Core's number for it (little-endian), and the bytes as 8 hex digits.
+    """
 
     def __init__(self, name: str, default: Any) -> None:
         Field.__init__(self, name, default, "4s")
 
     def any2i(self, pkt: Any, x: Any) -> Any:
+        if isinstance(x, list):
+            return [self.any2i(pkt, v) for v in x]
+        if isinstance(x, int):
+            return four_bytes(self.name, x, "little")
         if isinstance(x, str):
-            return by_name(x).magic
-        return x.magic if isinstance(x, Network) else as_bytes(x)
+            try:
+                return by_name(x).magic
+            except UnknownNetwork:
+                if not EIGHT_DIGITS.fullmatch(x):
+                    raise
+                return bytes.fromhex(x)
+        return x.magic if isinstance(x, Network) else as_bytes(x, self.name)
 
     def i2m(self, pkt: Any, x: Any) -> bytes:
         return default_network().magic if x is None else bytes(x)
@@ -73,7 +97,7 @@ class MsgTypeField(Field[Any, Any]):
         Field.__init__(self, name, default, "12s")
 
     def any2i(self, pkt: Any, x: Any) -> Any:
-        return x.encode("latin-1") if isinstance(x, str) else as_bytes(x)
+        return x.encode("latin-1") if isinstance(x, str) else as_bytes(x, self.name)
 
     def i2h(self, pkt: Any, x: Any) -> Any:
         return x.decode() if isinstance(x, bytes) and (not x or is_well_formed(x)) else x
@@ -86,13 +110,24 @@ class MsgTypeField(Field[Any, Any]):
 
 
 class ChecksumField(Field[Any, Any]):
-    """The first four bytes of SHA256d(payload); `b""` where the header has none (before 2012), None computes it."""
+    """The first four bytes of SHA256d(payload); `b""` where the header has none (before 2012), None computes it.
+
+    Accepted are bytes, 8 hex digits, and the number that those write: 0xdeadbeef is sent as de ad be ef.
+    """
 
     def __init__(self, name: str, default: Any) -> None:
         Field.__init__(self, name, default, "4s")
 
     def any2i(self, pkt: Any, x: Any) -> Any:
-        return as_bytes(x)
+        if isinstance(x, list):
+            return [self.any2i(pkt, v) for v in x]
+        if isinstance(x, int):
+            return four_bytes(self.name, x, "big")
+        if isinstance(x, str):
+            if not EIGHT_DIGITS.fullmatch(x):
+                raise FormatError(f"{self.name} is 4 bytes, a number or 8 hex digits, not {x!r}")
+            return bytes.fromhex(x)
+        return as_bytes(x, self.name)
 
     def addfield(self, pkt: Any, s: bytes, val: Any) -> bytes:
         return s + (bytes(4) if val is None else bytes(val))

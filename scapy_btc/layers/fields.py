@@ -22,8 +22,15 @@ from ..wire.hashes import hash_hex, hex_hash
 from .writer import NAME, Writer
 
 
-def as_bytes(value: Any) -> Any:
-    """Text becomes UTF-8; bytes and random values stay."""
+def as_bytes(value: Any, name: str) -> Any:
+    """The value of bytes field `name`: text becomes UTF-8, bytes and random values stay. Raises TypeError for an int.
+
+    `bytes()` would make that many zeros of an int.
+    """
+    if isinstance(value, int):
+        raise TypeError(f"{name} is bytes or text, not the number {value}")
+    if isinstance(value, list):  # Scapy makes a packet for each
+        return [as_bytes(v, name) for v in value]
     return value.encode() if isinstance(value, str) else bytes(value) if isinstance(value, bytearray) else value
 
 
@@ -120,10 +127,10 @@ class _BytesBase(WireField):
         return [self.h2i(pkt, v) for v in x] if isinstance(x, list) else self.h2i(pkt, x)
 
     def h2i(self, pkt: Any, x: Any) -> Any:
-        return as_bytes(x)
+        return as_bytes(x, self.name)
 
     def i2m(self, pkt: Any, x: Any) -> bytes:
-        return b"" if x is None else bytes(as_bytes(x))
+        return b"" if x is None else bytes(as_bytes(x, self.name))
 
     def addfield(self, pkt: Any, s: bytes, val: Any) -> bytes:
         return s + self.i2m(pkt, val)
@@ -217,7 +224,7 @@ class HashField(FixedBytesField):
         FixedBytesField.__init__(self, name, default, 32)
 
     def h2i(self, pkt: Any, x: Any) -> Any:
-        return hex_hash(x) if isinstance(x, str) else as_bytes(x)
+        return hex_hash(x) if isinstance(x, str) else as_bytes(x, self.name)
 
     def i2h(self, pkt: Any, x: Any) -> Any:
         return hash_hex(x) if isinstance(x, bytes) and len(x) == 32 else x
@@ -237,7 +244,7 @@ class LegacyIPField(FixedBytesField):
         FixedBytesField.__init__(self, name, default, 16)
 
     def h2i(self, pkt: Any, x: Any) -> Any:
-        return to_legacy(*parse(x)) if isinstance(x, str) else as_bytes(x)
+        return to_legacy(*parse(x)) if isinstance(x, str) else as_bytes(x, self.name)
 
     def i2h(self, pkt: Any, x: Any) -> Any:
         return format_legacy(x) if isinstance(x, bytes) and len(x) == 16 else x

@@ -10,7 +10,7 @@ from scapy.fields import Field, RawVal
 from scapy.packet import Packet, Raw, fuzz
 from scapy.volatile import RandNum, VolatileValue
 
-from .fields import WireField, as_bytes
+from .fields import WireField
 from .listfield import UNSET, ListField, Unset
 from .lists import LazyList, ListView
 from .plan import BROKEN, SHORT, fixed_size, plain_class, skip_class
@@ -109,7 +109,7 @@ class BoundedPartField(PartField):
         self.uses = (length or f"{name}_length",)
 
     def any2i(self, pkt: Any, x: Any) -> Any:
-        return PartField.any2i(self, pkt, as_bytes(x))
+        return PartField.any2i(self, pkt, x.encode() if isinstance(x, str) else x)
 
     def record(self, x: bytes) -> Any:
         try:

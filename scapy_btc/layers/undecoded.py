@@ -9,6 +9,8 @@ from typing import Any
 from scapy.fields import Field, StrField
 from scapy.packet import Packet
 
+from .fields import as_bytes
+
 
 class NoteField(Field[Any, Any]):
     """Says something about the packet; takes no bytes."""
@@ -35,6 +37,9 @@ class NoteField(Field[Any, Any]):
 
 class LoadField(StrField):
     """All the bytes."""
+
+    def any2i(self, pkt: Any, x: Any) -> Any:
+        return as_bytes(x, self.name)
 
     def i2repr(self, pkt: Any, x: Any) -> str:
         if not isinstance(x, bytes):

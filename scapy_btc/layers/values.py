@@ -29,7 +29,7 @@ class HashListField(ListField):
     """A list of 32-byte hashes: wire bytes inside, shown and accepted as reversed hex."""
 
     def any2element(self, pkt: Any, x: Any) -> Any:
-        return hex_hash(x) if isinstance(x, str) else as_bytes(x)
+        return hex_hash(x) if isinstance(x, str) else as_bytes(x, self.name)
 
     def i2repr(self, pkt: Any, x: Any) -> str:
         return shown(x, lambda v: hash_hex(v) if isinstance(v, bytes) and len(v) == 32 else repr(v))
@@ -164,13 +164,14 @@ class BytesListField(ListField):
     plain = "{}.hex()"
 
     def any2element(self, pkt: Any, x: Any) -> Any:
-        return as_bytes(x)
+        return as_bytes(x, self.name)
 
     def i2repr(self, pkt: Any, x: Any) -> str:
         return shown(x, lambda v: v.hex() if isinstance(v, bytes) else repr(v))
 
     def addfield(self, pkt: Any, s: bytes, val: Any) -> bytes:
-        return s + b"".join(compactsize.encode(len(v), getattr(v, "width", None)) + v for v in map(as_bytes, val))
+        items = [self.any2element(pkt, v) for v in val]
+        return s + b"".join(compactsize.encode(len(v), getattr(v, "width", None)) + v for v in items)
 
     def randval(self) -> VolatileValue[Any]:
         return RandList(RandBin(RandNum(0, 80)))

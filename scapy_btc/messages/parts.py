@@ -90,7 +90,7 @@ class BIP155AddressField(BytesField):
 
     def any2i(self, pkt: Any, x: Any) -> Any:
         if not isinstance(x, str):
-            return as_bytes(x)
+            return as_bytes(x, self.name)
         network_id, address = parse(x)
         if pkt is not None:
             pkt.fields.setdefault("network_id", network_id)

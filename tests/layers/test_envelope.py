@@ -19,6 +19,7 @@ from scapy.packet import Padding, Raw
 from scapy.supersocket import StreamSocket
 
 from scapy_btc import networks
+from scapy_btc.errors import FormatError, UnknownNetwork
 from scapy_btc.layers import registry
 from scapy_btc.layers.envelope import BTC, default_network
 from scapy_btc.layers.registry import BTCMessage, messages
@@ -87,6 +88,8 @@ def test_default_network() -> None:
     ({"magic": b"abcd"}, b"abcd" + VERACK[4:]),
     ({"magic": b"abcde"}, b"abcde" + VERACK[4:]),
     ({"magic": b""}, VERACK[4:]),
+    ({"magic": 0xD9B4BEF9}, VERACK),
+    ({"magic": "dab5bffa"}, bytes.fromhex("dab5bffa") + VERACK[4:]),
     ({"magic": RawVal(b"x")}, b"x" + VERACK[4:]),
     ({"msgtype": "tx"}, VERACK[:4] + b"tx".ljust(12, b"\0") + VERACK[16:]),
     ({"msgtype": b"verack\0\0\0\0\0x"}, VERACK[:15] + b"x" + VERACK[16:]),
@@ -96,11 +99,33 @@ def test_default_network() -> None:
     ({"length": RawVal(b"\1\2")}, VERACK[:16] + b"\1\2" + VERACK[20:]),
     ({"checksum": b"\0\0\0\0"}, VERACK[:20] + bytes(4)),
     ({"checksum": b""}, VERACK[:20]),
+    ({"checksum": 0xDEADBEEF}, VERACK[:20] + bytes.fromhex("deadbeef")),
+    ({"checksum": 1}, VERACK[:20] + b"\0\0\0\1"),
+    ({"checksum": "DEADbeef"}, VERACK[:20] + bytes.fromhex("deadbeef")),
     ({"checksum": RawVal(b"123456")}, VERACK[:20] + b"123456"),
     ({"magic": None, "msgtype": None, "length": None, "checksum": None}, VERACK),
 ], ids=repr)
 def test_what_is_given_is_sent(fields: dict[str, Any], header: bytes) -> None:
     assert bytes(BTC(**fields) / BTCVerack()) == header
+
+
+@pytest.mark.parametrize(("fields", "error", "told"), [
+    ({"magic": 1 << 32}, FormatError, "magic is a number of 4 bytes, not 0x100000000"),
+    ({"magic": -1}, FormatError, "magic is a number of 4 bytes"),
+    ({"magic": "f9beb4"}, UnknownNetwork, "no network is named 'f9beb4'"),
+    ({"checksum": -1}, FormatError, "checksum is a number of 4 bytes, not -0x1"),
+    ({"checksum": [1 << 32]}, FormatError, "checksum is a number of 4 bytes"),
+    ({"checksum": "deadbeef0"}, FormatError, "checksum is 4 bytes, a number or 8 hex digits, not 'deadbeef0'"),
+    ({"msgtype": 4_000_000_000}, TypeError, "msgtype is bytes or text, not the number 4000000000"),
+])
+def test_what_cannot_be_sent_is_refused_at_once(fields: dict[str, Any], error: type[Exception], told: str) -> None:
+    with pytest.raises(error, match=told):
+        BTC(**fields)
+
+
+def test_a_list_of_numbers_makes_a_packet_for_each() -> None:
+    assert [bytes(p)[:4] for p in BTC(magic=[0xD9B4BEF9, "regtest"])] == [MAINNET.magic, REGTEST.magic]
+    assert [bytes(p)[20:] for p in BTC(checksum=[1, "00000002"])] == [b"\0\0\0\1", b"\0\0\0\2"]
 
 
 def test_names_longer_than_the_header_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:

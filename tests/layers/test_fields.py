@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scapy.packet import fuzz
+from scapy.volatile import RandBin
 
 from scapy_btc.errors import FormatError
 from scapy_btc.layers.envelope import BTC
@@ -16,8 +17,10 @@ from scapy_btc.layers.fields import CompactSizeField, TextField
 from scapy_btc.layers.listfield import SHOWN
 from scapy_btc.layers.packet import BTCPacket
 from scapy_btc.layers.txfields import coins, network_of
+from scapy_btc.layers.undecoded import BTCTrailing, BTCUnknown
 from scapy_btc.layers.values import BytesListField, LongBytes, TextListField
 from scapy_btc.messages.blocks import BTCCmpctBlock, BTCGetBlockTxn
+from scapy_btc.messages.closed import BTCCustomService
 from scapy_btc.messages.handshake import BTCVersion
 from scapy_btc.messages.inventory import BTCGetHeaders
 from scapy_btc.messages.parts import (
@@ -29,6 +32,7 @@ from scapy_btc.messages.parts import (
     BTCOutPoint,
     BTCTimedNetAddr,
 )
+from scapy_btc.messages.retired import BTCAlert, BTCReject
 from scapy_btc.messages.transactions import BTCTx, BTCTxIn, BTCTxOut, BTCTxWitness
 from scapy_btc.networks import REGTEST
 from scapy_btc.wire.compactsize import CompactSize, encode
@@ -41,6 +45,36 @@ def shown(packet: Any, field: str) -> str:
     text = packet.sprintf(f"%{type(packet).__name__}.{field}%")
     assert text in packet.show(dump=True)
     return str(text)
+
+
+# Bytes
+
+
+@pytest.mark.parametrize(("cls", "field"), [
+    (BTCOutPoint, "hash"), (BTCInvVector, "hash"), (BTCNetAddr, "ip"),
+    (BTCNetAddrV2, "address"), (BTCTxOut, "script"), (BTCVersion, "user_agent"),
+    (BTCTxWitness, "items"), (BTCGetHeaders, "locator"), (BTCGetHeaders, "stop"),
+    (BTCAlert, "alert"), (BTCReject, "data"), (BTCCustomService, "sub_command"),
+    (BTCUnknown, "load"), (BTCTrailing, "load"),
+])
+@pytest.mark.parametrize("number", [0, 1, 4_000_000_000, True])
+def test_a_number_is_no_bytes(cls: Any, field: str, number: int) -> None:
+    with pytest.raises(TypeError, match=rf"^{field} is .* not "):
+        cls(**{field: number})
+    packet = cls()
+    with pytest.raises(TypeError, match=rf"^{field} is .* not "):
+        setattr(packet, field, [number])
+    if field in ("items", "locator"):
+        getattr(packet, field).append(number)
+        with pytest.raises(TypeError, match=rf"{field} is bytes"):
+            bytes(packet)
+
+
+def test_random_bytes_are_taken() -> None:
+    assert len(bytes(BTCOutPoint(hash=RandBin(32)))) == 36
+    assert bytes(BTCTxOut(script=RandBin(3)))[8] == 3
+    assert len(bytes(BTC(checksum=RandBin(4), magic=RandBin(4)))) == 24
+    assert len(bytes(BTCUnknown(load=RandBin(5)))) == 5
 
 
 # Hashes
