@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ..errors import BTCError
 from ..layers.plan import BROKEN
 from ..layers.registry import lookup
-from ..messages.following import mentions_block, tx_ids_in
+from ..messages.following import mentions_block, transactions_in, tx_ids_in
+from ..messages.transactions import txid_at
+from ..wire.hashes import sha256d
 from .message import Message, StreamEvent
 
 
@@ -78,6 +81,22 @@ class Selection:
             return found
         except BROKEN:
             return self.quotes(message, {*self.transactions, *self.blocks})
+
+    def learn(self, messages: Iterable[Message]) -> None:
+        """Learn the other id (txid or wtxid) of the followed transactions from messages that carry them whole; takes
+        no more messages than are needed.
+        """
+        missing = set(self.transactions)
+        for message in messages:
+            payload = message.payload
+            with suppress(*BROKEN):
+                for places in transactions_in(message.msgtype, payload):
+                    ids = {txid_at(payload, places), sha256d(payload[places[0]:places[-1]])}
+                    if not ids.isdisjoint(missing):
+                        missing -= ids
+                        self.transactions |= ids
+            if not missing:
+                return
 
     @staticmethod
     def quotes(message: Message, hashes: Iterable[bytes]) -> bool:

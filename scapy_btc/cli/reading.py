@@ -7,7 +7,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ..capture.select import Selection
 from ..errors import CaptureError
 from ..layers.registry import printable
 from ..messages.findings import Severity, severity
+from ..wire.hashes import hash_hex
 from .options import selection
 from .printing import Printer, use_colour
 
@@ -44,6 +45,7 @@ class Show:
             from ..capture.writers import open_writer
 
             self.writer = stack.enter_context(open_writer(chosen["write"]))
+        self.seen = 0
         self.messages = 0
         self.bytes = 0
         self.findings: Counter[str] = Counter()
@@ -55,6 +57,7 @@ class Show:
         :param live: hand on every line at once: somebody waits for it
         """
         quiet, printer, wanted = self.quiet, self.printer, self.wanted
+        known = set(wanted.transactions)
         for item in reader:
             if not isinstance(item, Message):
                 if wanted.covers(item):
@@ -62,7 +65,13 @@ class Show:
                     if not quiet and not wanted.by_content:
                         printer.event(item)
                 continue
-            if not wanted(item):
+            self.seen += 1
+            chosen = wanted(item)
+            if len(wanted.transactions) != len(known):  # of a source that could not be read before
+                for other in wanted.transactions - known:
+                    click.echo(f"scapy-btc: also known as {hash_hex(other)}", err=True)
+                known |= wanted.transactions
+            if not chosen:
                 continue
             self.messages += 1
             self.bytes += len(item.payload)
@@ -109,6 +118,7 @@ def read_files(files: tuple[str, ...], chosen: dict[str, Any]) -> int:
     wanted = selection(chosen)
     network, follow = chosen.pop("network"), chosen.pop("follow")
     refuse_overwriting(chosen["write"], files)
+    learn_ids(wanted, files, network)
     failed = False
     with ExitStack() as stack:
         show = Show(chosen, wanted, stack)
@@ -151,6 +161,19 @@ def read_live(interfaces: tuple[str, ...], bpf: str | None, chosen: dict[str, An
         if frames.dropped:
             click.echo(f"scapy-btc: {frames.dropped:,} frames were dropped: too many to keep up with", err=True)
         return show.close(failed=False)
+
+
+def learn_ids(wanted: Selection, files: tuple[str, ...], network: Any) -> None:
+    """Where transactions are followed, learn their other ids first: a wtxid is announced before its transaction comes.
+
+    Pipes can be read only once; what is wrong with a file is told when it is read for its messages.
+    """
+    if not wanted.transactions:
+        return
+    for name in files:
+        if os.path.isfile(name) or os.path.isdir(name):
+            with suppress(CaptureError), progress(name) as report, read(name, network=network) as reader:
+                wanted.learn(report(reader))
 
 
 def refuse_overwriting(target: str | None, files: tuple[str, ...]) -> None:

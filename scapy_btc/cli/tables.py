@@ -17,7 +17,7 @@ from ..errors import CaptureError
 from ..layers.registry import printable
 from ..messages.findings import FINDINGS, Severity, severity
 from .options import selection
-from .reading import ERRORS_FOUND, progress, reason_of
+from .reading import ERRORS_FOUND, learn_ids, progress, reason_of
 
 SHOWN = 50
 """Connections that the table shows before it says how many more there are."""
@@ -26,6 +26,7 @@ SHOWN = 50
 def count_files(files: tuple[str, ...], form: str, strict: bool, chosen: dict[str, Any]) -> int:
     """Count the messages of files and print what was found; the exit status."""
     wanted = selection(chosen)
+    learn_ids(wanted, files, chosen["network"])
     statistics, failed = Statistics(), False
     for name in files:
         statistics.next_source()

@@ -81,6 +81,16 @@ def test_a_transaction_is_followed() -> None:
     assert len(followed) < 40
 
 
+def test_either_id_of_a_transaction_finds_the_same_messages(tmp_path: Path) -> None:
+    ids = next(r["derived"] for r in lines(CLEAN) if r["msgtype"] == "tx"
+               and r["derived"]["txid"] != r["derived"]["wtxid"])  # type: ignore[index]
+    by_txid = lines("--txid", ids["txid"], CLEAN)  # type: ignore[index]
+    assert by_txid == lines("--txid", ids["wtxid"], CLEAN) and by_txid[0]["msgtype"] == "inv"  # type: ignore[index]
+    _, err = run("read", "--txid", ids["txid"], "-", stdin=CLEAN.read_bytes())  # type: ignore[index]
+    assert err.splitlines()[0] == f"scapy-btc: also known as {ids['wtxid']}"  # type: ignore[index]
+    assert "also known" not in run("read", "--txid", ids["txid"], CLEAN)[1]  # type: ignore[index]
+
+
 def test_a_block_is_followed() -> None:
     block = next(r for r in lines(CLEAN) if r["msgtype"] == "cmpctblock")
     followed = lines("--block", block["derived"]["block_hash"], CLEAN)  # type: ignore[index]
