@@ -94,6 +94,20 @@ def service_names(services: int) -> list[str]:
     return [name for bit, name in enumerate(SERVICE_FLAG_NAMES) if services >> bit & 1]
 
 
+def parse_services(text: str) -> int:
+    """The service bits of names with "|" between them, each with or without "NODE_", in any letter case.
+
+    "NETWORK|WITNESS" is 9; "UNKNOWN[2^40]" and "none" are read as they are shown. Raises ValueError.
+    """
+    services = 0
+    for part in [] if text == "none" else text.split("|"):
+        name = part.strip().upper().removeprefix("NODE_")
+        if name not in SERVICE_FLAG_NAMES:
+            raise ValueError(f"no service is named {part.strip()!r} (known are {', '.join(_service_names.values())})")
+        services |= 1 << SERVICE_FLAG_NAMES.index(name)
+    return services
+
+
 # --- inventory -------------------------------------------------------------------------------------------------
 
 MSG_WITNESS_FLAG = 1 << 30
@@ -134,6 +148,13 @@ def inv_type_name(value: int) -> str:
         base = INV_TYPE_NAMES.get(value ^ MSG_WITNESS_FLAG)
         name = base and f"MSG_WITNESS_FLAG|{base}"
     return name or f"0x{value:08x}"
+
+
+def parse_inv_type(text: str) -> int:
+    """The number of a type of an inventory vector, by its name. Raises ValueError."""
+    if text not in InvType.__members__:
+        raise ValueError(f"no inventory type is named {text!r} (known are {', '.join(InvType.__members__)})")
+    return int(InvType[text])
 
 
 # --- reject, filters, addresses --------------------------------------------------------------------------------

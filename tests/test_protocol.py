@@ -24,6 +24,16 @@ def test_service_names(services, names):
     assert protocol.service_names(services) == names
 
 
+@given(st.integers(0, 2**64 - 1))
+def test_names_of_services_are_read_back(services):
+    assert protocol.parse_services("|".join(protocol.service_names(services)) or "none") == services
+
+
+@pytest.mark.parametrize(("text", "services"), [("NODE_NETWORK", 1), (" network | witness ", 9)])
+def test_services_by_name(text, services):
+    assert protocol.parse_services(text) == services
+
+
 def test_every_bit_of_services_has_one_name():
     assert len(set(protocol.SERVICE_FLAG_NAMES)) == 64
     for name, flag in ServiceFlags.__members__.items():

@@ -16,7 +16,7 @@ from scapy.fields import ConditionalField, Field, LEIntField, LELongField, LESig
 from scapy.volatile import RandBin, RandNum, VolatileValue
 
 from ..chain.address import format_legacy, parse, to_legacy
-from ..protocol import service_names
+from ..protocol import parse_services, service_names
 from ..wire import compactsize
 from ..wire.hashes import hash_hex, hex_hash
 from .writer import NAME, Writer
@@ -259,14 +259,20 @@ def services_repr(x: Any) -> str:
 
 
 class ServicesField(LELongField):
-    """Service flags, u64 little-endian, shown with their names."""
+    """Service flags, u64 little-endian, shown with their names; text is read as names: "NETWORK|WITNESS"."""
+
+    def any2i(self, pkt: Any, x: Any) -> Any:
+        return parse_services(x) if isinstance(x, str) else x
 
     def i2repr(self, pkt: Any, x: Any) -> str:
         return services_repr(x)
 
 
 class CompactServicesField(CompactSizeField):
-    """Service flags as a CompactSize (BIP 155)."""
+    """Service flags as a CompactSize (BIP 155); text is read as names."""
+
+    def any2i(self, pkt: Any, x: Any) -> Any:
+        return parse_services(x) if isinstance(x, str) else x
 
     def i2repr(self, pkt: Any, x: Any) -> str:
         return services_repr(x)

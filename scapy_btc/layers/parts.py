@@ -59,9 +59,11 @@ class PartField(WireField):
         return made
 
     def any2i(self, pkt: Any, x: Any) -> Any:
+        if isinstance(x, list):  # Scapy makes a packet for each
+            return [self.any2i(pkt, v) for v in x]
         if isinstance(x, (bytes, bytearray)):
             return whole(self.cls, bytes(x), pkt)
-        if not isinstance(x, (Packet, VolatileValue, Unset, list, type(None))):
+        if not isinstance(x, (Packet, VolatileValue, Unset, type(None))):
             raise TypeError(f"{self.name} is a {self.cls.__name__} or its bytes, not {x!r}")
         if isinstance(x, Packet) and pkt is not None:
             x.add_parent(pkt)

@@ -21,7 +21,7 @@ from ..layers.fields import (
 )
 from ..layers.packet import BTCPacket
 from ..layers.txfields import BitsField
-from ..protocol import BIP155_ADDRESS_SIZES, BIP155_NETWORK_NAMES, INV_TYPE_NAMES, MAX_ADDRV2_SIZE
+from ..protocol import BIP155_ADDRESS_SIZES, BIP155_NETWORK_NAMES, INV_TYPE_NAMES, MAX_ADDRV2_SIZE, parse_inv_type
 from ..wire.hashes import hash_hex, sha256d
 
 
@@ -32,11 +32,18 @@ class BTCOutPoint(BTCPacket):
     fields_desc = [HashField("hash"), LEIntField("index", 0)]
 
 
+class InvTypeField(LEIntEnumField):
+    """The type of an inventory vector; a name that nobody gave raises ValueError, which lists those there are."""
+
+    def any2i_one(self, pkt: Any, x: Any) -> Any:
+        return parse_inv_type(x) if isinstance(x, str) else LEIntEnumField.any2i_one(self, pkt, x)
+
+
 class BTCInvVector(BTCPacket):
     """Names an object; the witness flag of the type (BIP 144) is part of it."""
 
     name = "BTC inventory vector"
-    fields_desc = [LEIntEnumField("type", 1, INV_TYPE_NAMES), HashField("hash")]
+    fields_desc = [InvTypeField("type", 1, INV_TYPE_NAMES), HashField("hash")]
 
 
 class BTCBlockHeader(BTCPacket):

@@ -144,6 +144,9 @@ def test_list_of_compact_sizes() -> None:
 @pytest.mark.parametrize(("packet", "field", "text"), [
     (BTCNetAddr(services=0), "services", "0x0 (none)"),
     (BTCNetAddr(services=1033), "services", "0x409 (NETWORK|WITNESS|NETWORK_LIMITED)"),
+    (BTCNetAddr(services="NETWORK|NODE_WITNESS"), "services", "0x9 (NETWORK|WITNESS)"),
+    (BTCNetAddrV2(services="NODE_P2P_V2"), "services", "0x800 (P2P_V2)"),
+    (BTCVersion(services="none"), "services", "0x0 (none)"),
     (BTCNetAddrV2(services=1), "services", "0x1 (NETWORK)"),
     (BTCTimedNetAddr(timestamp=0), "timestamp", "0 (1970-01-01 00:00:00 UTC)"),
     (BTCTimedNetAddr(timestamp=2**32 - 1), "timestamp", "4294967295 (2106-02-07 06:28:15 UTC)"),
@@ -270,3 +273,18 @@ def test_network_of() -> None:
     assert network_of(BTCTxOut()) is None and network_of(None) is None
     packet.magic = b"abcd"
     assert network_of(packet.outputs[0]) is None
+
+
+@pytest.mark.parametrize(("cls", "fields", "told"), [
+    (BTCInvVector, {"type": "MSG_FOO"}, r"no inventory type is named 'MSG_FOO' \(known are UNDEFINED, MSG_TX"),
+    (BTCNetAddr, {"services": "NETWORK|FOO"}, r"no service is named 'FOO' \(known are NETWORK, GETUTXO"),
+    (BTCNetAddrV2, {"services": ""}, "no service is named ''"),
+])
+def test_an_unknown_name_is_answered_with_the_known_ones(cls: Any, fields: dict[str, str], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        cls(**fields)
+
+
+def test_inventory_types_by_name() -> None:
+    assert bytes(BTCInvVector(type="MSG_WTX"))[:4] == b"\5\0\0\0"
+    assert [v.type for v in BTCInvVector(type=["MSG_TX", 0x40000001])] == [1, 0x40000001]
