@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 import struct
@@ -18,6 +19,8 @@ SNAPLEN = 262_144
 BUFFER = 32 << 20
 """Bytes that the kernel keeps while we are busy."""
 _SOL_PACKET, _PACKET_STATISTICS, _SO_RCVBUFFORCE = 263, 6, 33
+_AWAY = (errno.ENETDOWN, errno.ENODEV, errno.ENXIO)
+"""What an interface says that is down or gone."""
 _LINKTYPES = {"Ether": 1, "IP": 101, "IPv6": 101, "CookedLinux": 113, "CookedLinuxV2": 276, "Loopback": 0}
 
 RIGHTS = ("no right to capture: be root, or `setcap cap_net_raw+eip` the Python that runs this, "
@@ -27,7 +30,7 @@ RIGHTS = ("no right to capture: be root, or `setcap cap_net_raw+eip` the Python 
 class LiveFrames:
     """Iterates over the frames that pass interfaces: (number, time_ns, linktype, bytes, original length).
 
-    :param interfaces: their names; none means all that are up
+    :param interfaces: their names; none, or `any`, means all that are up
     :param bpf: a capture filter as tcpdump has it; needs libpcap
     :ivar names: the interfaces that are listened on
     :ivar dropped: frames that the kernel threw away because we were too slow, known after `close`
@@ -37,31 +40,43 @@ class LiveFrames:
 
     def __init__(self, interfaces: Sequence[str] = (), bpf: str | None = None) -> None:
         from scapy.config import conf
-        from scapy.interfaces import get_if_list
         from scapy.layers import l2  # noqa: F401  (the link layers must be known before sockets are opened)
 
         self.dropped = 0
         self._sockets: list[Any] = []
-        self.names = tuple(interfaces or get_if_list())
-        for name in self.names:
+        everywhere = not interfaces or "any" in interfaces
+        wanted = [i.name for i in conf.ifaces.values() if i.is_valid()] if everywhere else list(interfaces)
+        names = []
+        for name in wanted:
             try:
                 opened = conf.L2listen(iface=name, filter=bpf)
             except PermissionError:
                 self.close()
                 raise CaptureError(f"{name}: {RIGHTS}") from None
             except Exception as error:  # Scapy raises what it finds: OSError, ValueError, Scapy_Exception
+                if everywhere and getattr(error, "errno", None) in _AWAY:
+                    continue
                 self.close()
                 raise CaptureError(f"{name}: cannot listen: {error}") from error
             with suppress(OSError):
                 opened.ins.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, BUFFER)
             self._sockets.append(opened)
+            names.append(name)
+        if not names:
+            raise CaptureError("no interface is up")
+        self.names = tuple(names)
 
     def __iter__(self) -> Iterator[tuple[int, int, int, bytes, int]]:
         number = 0
         while self._sockets:
             ready, _, _ = select.select(self._sockets, [], [], 1.0)
             for opened in ready:
-                cls, data, seconds = opened.recv_raw(SNAPLEN)
+                try:
+                    cls, data, seconds = opened.recv_raw(SNAPLEN)
+                except OSError as error:
+                    if error.errno in _AWAY:  # told once; frames come again when it is up again
+                        continue
+                    raise CaptureError(f"{opened.iface}: {error.strerror}") from error
                 linktype = _LINKTYPES.get(cls.__name__) if cls else None
                 if not data or linktype is None:
                     continue

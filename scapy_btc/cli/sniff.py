@@ -18,7 +18,8 @@ Examples:
   sudo tcpdump -i any -w - tcp port 8333 | scapy-btc sniff -i -
 """)
 @click.option("-i", "interfaces", multiple=True, metavar="IFACE",
-              help="Listen on this interface; - reads a capture from standard input. Default: all interfaces.")
+              help="Listen on this interface; any: all that are up (default); - reads a capture from "
+              "standard input.")
 @click.option("-f", "bpf", metavar="BPF", help="Capture filter, as tcpdump has it.")
 @options.output
 @options.filters
