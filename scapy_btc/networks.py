@@ -55,6 +55,9 @@ class Network:
     def __str__(self) -> str:
         return self.name
 
+    def __repr__(self) -> str:
+        return f"<Network {self.name}>"
+
 
 def _genesis(merkle_root: str, time_bits_nonce: str) -> bytes:
     return bytes.fromhex("01000000" + "00" * 32 + merkle_root + time_bits_nonce)

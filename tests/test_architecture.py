@@ -27,7 +27,7 @@ OTHERS = sorted(path for folder in ("benchmarks", "docs", "pcaps", "tests") for 
                 if "node_modules" not in path.parts)
 
 RANKS = [
-    {"errors", "protocol", "networks"},
+    {"errors", "protocol", "networks", "text"},
     {"wire"},
     {"bip324", "chain"},
     {"layers"},
@@ -39,7 +39,7 @@ RANKS = [
     {"cli"},
     {"__init__", "__main__", "_contrib"},
 ]
-ONE_ROOM = {"errors", "protocol", "networks"}  # three files that make up the ground floor
+ONE_ROOM = {"errors", "protocol", "networks", "text"}  # four files that make up the ground floor
 WITH_SCAPY = {"capture.records", "capture.schema", "capture.select", "capture.session"}
 """What of the bytes rooms speaks of packets."""
 

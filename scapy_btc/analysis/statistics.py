@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..capture.message import Message, StreamEvent
-from ..capture.records import fields_of, format_time
+from ..capture.records import fields_of
 from ..protocol import service_names
+from ..text import format_time
 
 
 @dataclass(slots=True)

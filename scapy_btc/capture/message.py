@@ -9,6 +9,7 @@ from typing import Any
 
 from ..networks import MAINNET, Network
 from ..protocol import MAX_PROTOCOL_MESSAGE_LENGTH
+from ..text import format_time, plural
 from ..wire.events import Frame
 from ..wire.hashes import checksum
 from ..wire.header import is_well_formed
@@ -18,6 +19,12 @@ from ..wire.header import is_well_formed
 def msgtype_text(name: bytes) -> str:
     """A message name as text: ASCII as it is, every other byte as `\\xNN`."""
     return "".join(chr(byte) if 0x20 <= byte <= 0x7E else f"\\x{byte:02x}" for byte in name)
+
+
+def line_start(item: Message | StreamEvent) -> str:
+    """Time and ends, as a `repr` shows them: `2012-11-04 03:33:20.000000005 1.2.3.4:8333 > [::1]:50000 `."""
+    ends = " > ".join(filter(None, (item.source, item.destination)))
+    return f"{format_time(item.time_ns)[:-1].replace('T', ' ')} {ends}{' ' if ends else ''}"
 
 
 @dataclass(slots=True)
@@ -46,6 +53,10 @@ class Message:
     said: str | None = None
     """What its sender had said before: "version", "verack", or "" for neither; None: the beginning is not on record."""
     _found: list[str] | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        size, bad = len(self.payload), ", bad checksum" if self.checksum == "bad" else ""
+        return f"<Message {line_start(self)}{self.msgtype or '(no name)'}, {size:,} {plural(size, 'byte')}{bad}>"
 
     @property
     def frame_findings(self) -> list[str]:
@@ -142,8 +153,11 @@ class StreamEvent:
     """Numbers of the first and the last captured frame concerned."""
     network: Network | None = None
 
+    def __repr__(self) -> str:
+        return f"<StreamEvent {line_start(self)}{self.text}>"
+
     @property
     def text(self) -> str:
         """One line for people."""
-        amount = f"{self.bytes:,} byte{'' if self.bytes == 1 else 's'}"
+        amount = f"{self.bytes:,} {plural(self.bytes, 'byte')}"
         return f"{self.event}: {amount}, {self.reason}" if self.reason else f"{self.event}: {amount}"

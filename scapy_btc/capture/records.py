@@ -4,32 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timezone
-from functools import lru_cache
 from typing import Any
 
 from ..layers.plan import BROKEN
 from ..layers.registry import lookup
 from ..messages.enrich import enrich
 from ..networks import Network
+from ..text import format_time
 from .message import Message, StreamEvent
-
-
-def format_time(time_ns: int) -> str:
-    """ISO 8601 in UTC with nanoseconds: `2026-11-21T01:16:02.123456789Z`.
-
-    :param time_ns: nanoseconds since 1970-01-01 UTC
-    """
-    seconds, rest = divmod(time_ns, 1_000_000_000)
-    return f"{_second(seconds)}.{rest:09d}Z"
-
-
-@lru_cache(maxsize=16)
-def _second(seconds: int) -> str:
-    try:
-        return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
-    except (ValueError, OverflowError, OSError):  # no year of four digits
-        return str(seconds)
 
 
 def fields_of(msgtype: str, payload: bytes) -> dict[str, Any] | None:

@@ -24,9 +24,9 @@ def getaddr(form: str, **chosen: Any) -> None:
     Bitcoin Core answers once per connection, with at most 1,000 addresses, after half a minute on average: give it a
     --timeout of 60.
     """
-    from ..capture.records import format_time
     from ..chain.address import format_endpoint
     from ..protocol import service_names
+    from ..text import format_time
 
     with talking(**chosen) as client:
         found = client.getaddr()

@@ -25,8 +25,8 @@ Examples:
 @click.option("-c", "count", type=click.IntRange(min=1), metavar="N", help="Stop after N headers.")
 def headers(form: str, after: bytes | None, count: int | None, **chosen: Any) -> None:
     """Fetch block headers up to the node's tip. Each must follow the one before it and have its proof of work."""
-    from ..capture.records import format_time
     from ..chain.proof_of_work import difficulty
+    from ..text import format_time
 
     number = 0
     with talking(**chosen) as client:

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 from ..capture.message import Message, StreamEvent
-from ..capture.records import event_record, format_time, message_record
+from ..capture.records import event_record, message_record
 from ..layers.registry import lookup, printable, summary_line
 from ..messages.findings import Severity, severity
+from ..text import format_time, plural
 
 _COLOURS = {Severity.NOTE: "2", Severity.WARNING: "33", Severity.ERROR: "31"}
 
@@ -54,8 +55,9 @@ class Printer:
         cls = lookup(message.msgtype)
         name = message.msgtype
         text = summary_line(cls, message.payload, name) if cls else f"{name or '(no name)'} (unknown)"
+        size = len(message.payload)
         marks = self.marks(found) if found else ""
-        return f"{self.where(message)} {text} ({len(message.payload)} bytes){marks}"
+        return f"{self.where(message)} {text} ({size} {plural(size, 'byte')}){marks}"
 
     def where(self, item: Any) -> str:
         moment = format_time(item.time_ns)[:26].replace("T", " ")

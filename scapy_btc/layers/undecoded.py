@@ -9,6 +9,7 @@ from typing import Any
 from scapy.fields import Field, StrField
 from scapy.packet import Packet
 
+from ..text import plural
 from .fields import as_bytes
 
 
@@ -52,6 +53,10 @@ def with_underlayer(packet: Packet, text: str) -> tuple[str, list[type[Packet]]]
     return text, [type(packet.underlayer)] if packet.underlayer is not None else []
 
 
+def size_of(load: bytes) -> str:
+    return f"{len(load)} {plural(len(load), 'byte')}"
+
+
 class _Undecoded(Packet):
     fields_desc = [LoadField("load", b"")]
 
@@ -59,7 +64,7 @@ class _Undecoded(Packet):
         return 0
 
     def mysummary(self) -> Any:
-        return with_underlayer(self, f"{self._name} ({len(self.load)} bytes)")
+        return with_underlayer(self, f"{self._name} ({size_of(self.load)})")
 
 
 class BTCUnknown(_Undecoded):
@@ -70,7 +75,7 @@ class BTCUnknown(_Undecoded):
     def mysummary(self) -> Any:
         msgtype = getattr(self.underlayer, "msgtype", None) or "nameless message"
         name = msgtype if isinstance(msgtype, str) else msgtype.hex()
-        return with_underlayer(self, f"{name} (unknown, {len(self.load)} bytes)")
+        return with_underlayer(self, f"{name} (unknown, {size_of(self.load)})")
 
 
 class BTCMalformed(_Undecoded):
@@ -103,7 +108,7 @@ class BTCMalformed(_Undecoded):
 
     def mysummary(self) -> Any:
         msgtype = getattr(self.underlayer, "msgtype", None) or ""
-        return with_underlayer(self, f"{msgtype} malformed: {self.reason} ({len(self.load)} bytes)".lstrip())
+        return with_underlayer(self, f"{msgtype} malformed: {self.reason} ({size_of(self.load)})".lstrip())
 
 
 class BTCTrailing(_Undecoded):

@@ -14,6 +14,7 @@ from ..layers.packet import BTCPacket
 from ..layers.parts import PartField, PartListField
 from ..layers.registry import BTCMessage
 from ..layers.values import CompactSizeListField, HashListField, IntListField
+from ..text import plural
 from ..wire.hashes import hash_hex, sha256d
 from .parts import BTCBlockHeader
 from .transactions import BTCTx, txid_of
@@ -78,7 +79,8 @@ class BTCMerkleBlock(_HeaderFirst):
     @classmethod
     def describe(cls, v: Mapping[str, Any], payload: bytes) -> str:
         total = transactions(v["total_transactions"])
-        return f"{hash_hex(sha256d(payload[:80]))}: {v['hashes_count']} hashes of {total}"
+        count = v["hashes_count"]
+        return f"{hash_hex(sha256d(payload[:80]))}: {count} {plural(count, 'hash', 'hashes')} of {total}"
 
     def belongs_to(self, request: Any) -> bool:
         return asked_for(request, self.block_hash)
@@ -106,7 +108,8 @@ class CompactBlockMessage(_HeaderFirst):
 
     @classmethod
     def describe(cls, v: Mapping[str, Any], payload: bytes) -> str:
-        return (f"{hash_hex(sha256d(payload[:80]))}: {v['shortids_count']} short ids, "
+        count = v["shortids_count"]
+        return (f"{hash_hex(sha256d(payload[:80]))}: {count} {plural(count, 'short id')}, "
                 f"{v['prefilled_count']} prefilled")
 
 
@@ -164,7 +167,7 @@ class BTCBlockTxn(BTCMessage):
 
 
 def transactions(count: int) -> str:
-    return f"{count} transaction{'' if count == 1 else 's'}"
+    return f"{count} {plural(count, 'transaction')}"
 
 
 def asked_for(request: Any, block_hash: str) -> bool:

@@ -11,6 +11,7 @@ from scapy.fields import ByteEnumField, LEIntField
 from ..layers.fields import BytesField, CompactSizeField
 from ..layers.registry import BTCMessage
 from ..protocol import BLOOM_UPDATE_NAMES, MAX_BLOOM_FILTER_SIZE, MAX_SCRIPT_ELEMENT_SIZE
+from ..text import plural
 
 
 class BTCFilterLoad(BTCMessage):
@@ -31,7 +32,8 @@ class BTCFilterLoad(BTCMessage):
     @classmethod
     def describe(cls, v: Mapping[str, Any], payload: bytes) -> str:
         update = BLOOM_UPDATE_NAMES.get(v["n_flags"], hex(v["n_flags"]))
-        return f"{v['filter_length']} bytes, {v['n_hash_funcs']} functions, {update}"
+        size, functions = v["filter_length"], v["n_hash_funcs"]
+        return f"{size} {plural(size, 'byte')}, {functions} {plural(functions, 'function')}, {update}"
 
 
 class BTCFilterAdd(BTCMessage):

@@ -14,6 +14,7 @@ from ..layers.rarefields import Base128Field, FixedTextField
 from ..layers.registry import NEVER, BTCMessage
 from ..layers.values import HashListField
 from ..protocol import MAX_LOCATOR_SZ, PROTOCOL_VERSION
+from ..text import plural
 from .parts import BTCOutPoint
 from .transactions import TransactionMessage
 
@@ -195,4 +196,5 @@ class BTCCustomService(BTCMessage):
 
     @classmethod
     def describe(cls, v: Mapping[str, Any], payload: bytes) -> str:
-        return f"{v['sub_command']}, {len(payload) - 12} bytes"
+        size = len(payload) - 12
+        return f"{v['sub_command']}, {size} {plural(size, 'byte')}"

@@ -12,6 +12,7 @@ from ..layers.fields import BytesField, CompactSizeField, HashField
 from ..layers.registry import OPTIONAL, BTCMessage
 from ..layers.values import HashListField
 from ..protocol import BLOCK_FILTER_TYPES
+from ..text import plural
 
 
 class _Range(BTCMessage):
@@ -53,7 +54,7 @@ class BTCCFilter(BTCMessage):
 
     @classmethod
     def describe(cls, v: Mapping[str, Any], payload: bytes) -> str:
-        return f"{v['block_hash']}: {v['filter_length']} bytes"
+        return f"{v['block_hash']}: {v['filter_length']} {plural(v['filter_length'], 'byte')}"
 
 
 class BTCGetCFHeaders(_Range):
@@ -83,7 +84,8 @@ class BTCCFHeaders(BTCMessage):
 
     @classmethod
     def describe(cls, v: Mapping[str, Any], payload: bytes) -> str:
-        return f"{v['filter_hashes_count']} filter hashes up to {v['stop_hash']}"
+        count = v["filter_hashes_count"]
+        return f"{count} {plural(count, 'filter hash', 'filter hashes')} up to {v['stop_hash']}"
 
 
 class BTCGetCFCheckpt(BTCMessage):
@@ -118,4 +120,5 @@ class BTCCFCheckpt(BTCMessage):
 
     @classmethod
     def describe(cls, v: Mapping[str, Any], payload: bytes) -> str:
-        return f"{v['filter_headers_count']} filter headers up to {v['stop_hash']}"
+        count = v["filter_headers_count"]
+        return f"{count} {plural(count, 'filter header')} up to {v['stop_hash']}"

@@ -15,6 +15,7 @@ from ..layers.registry import PROPOSED, BTCMessage
 from ..layers.txfields import BitsField
 from ..layers.values import HashListField, IntListField
 from ..protocol import MAX_GETPKGTXNS_SZ
+from ..text import plural
 from ..wire.hashes import hash_hex, sha256d
 from .blocks import CompactBlockMessage, transactions
 from .transactions import BTCTx
@@ -193,4 +194,5 @@ class BTCStaleTip(BTCMessage):
 
     @classmethod
     def describe(cls, v: Mapping[str, Any], payload: bytes) -> str:
-        return f"{cls.derive(payload)['tip_hash']}: {v['headers_count']} headers after {v['fork_point']}"
+        count = v["headers_count"]
+        return f"{cls.derive(payload)['tip_hash']}: {count} {plural(count, 'header')} after {v['fork_point']}"

@@ -14,6 +14,7 @@ from ..layers.parts import BoundedPartField, PartField, PartListField
 from ..layers.registry import HISTORIC, BTCMessage
 from ..layers.values import IntListField, TextListField
 from ..protocol import MAX_REJECT_MESSAGE_LENGTH, MESSAGE_TYPE_SIZE, REJECT_CODE_NAMES
+from ..text import plural
 from .parts import BTCOutPoint
 from .transactions import BTCTxOut
 
@@ -90,8 +91,9 @@ class BTCAlert(BTCMessage):
     @classmethod
     def describe(cls, v: Mapping[str, Any], payload: bytes) -> str:
         alert = v["alert"]
-        readable = isinstance(alert, dict)
-        return f"{alert['id']} {alert['status_bar']}".rstrip() if readable else f"{v['alert_length']} bytes"
+        if isinstance(alert, dict):
+            return f"{alert['id']} {alert['status_bar']}".rstrip()
+        return f"{v['alert_length']} {plural(v['alert_length'], 'byte')}"
 
 
 class BTCGetUTXOs(BTCMessage):
@@ -109,7 +111,8 @@ class BTCGetUTXOs(BTCMessage):
 
     @classmethod
     def describe(cls, v: Mapping[str, Any], payload: bytes) -> str:
-        return f"{v['outpoints_count']} outpoints{', also in the mempool' if v['check_mempool'] else ''}"
+        count = v["outpoints_count"]
+        return f"{count} {plural(count, 'outpoint')}{', also in the mempool' if v['check_mempool'] else ''}"
 
 
 class BTCUnspentOutput(BTCPacket):

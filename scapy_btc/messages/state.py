@@ -15,6 +15,7 @@ from ..layers.parts import PartField, PartListField
 from ..layers.rarefields import CompressedAmountField, PrefixedLengthField, PrefixedScriptField
 from ..layers.registry import PROPOSED, BTCMessage
 from ..layers.values import BytesListField, CompactSizeListField, HashListField
+from ..text import plural
 from ..wire.hashes import hash_hex
 from .transactions import BTCTx, txid_of
 
@@ -79,7 +80,7 @@ class BTCBSpent(BTCMessage):
 
     @classmethod
     def describe(cls, v: Mapping[str, Any], payload: bytes) -> str:
-        return f"{v['block_hash']}: {v['coins_count']} coins"
+        return f"{v['block_hash']}: {v['coins_count']} {plural(v['coins_count'], 'coin')}"
 
 
 class _OfBlock(BTCMessage):
@@ -117,7 +118,8 @@ class BTCUTXOTree(_OfBlock):
 
     @classmethod
     def describe(cls, v: Mapping[str, Any], payload: bytes) -> str:
-        return f"{v['block_hash']}: {v['data_length']} bytes in {len(v['chunk_hashes'])} chunks"
+        size, chunks = v["data_length"], len(v["chunk_hashes"])
+        return f"{v['block_hash']}: {size} {plural(size, 'byte')} in {chunks} {plural(chunks, 'chunk')}"
 
 
 class _Chunk(BTCMessage):
@@ -169,7 +171,7 @@ class BTCTxEnt(BTCMessage):
 
     @classmethod
     def describe(cls, v: Mapping[str, Any], payload: bytes) -> str:
-        return f"{hash_hex(txid_of(payload, 0, len(payload)))}: {v['entries_count']} entries"
+        return f"{hash_hex(txid_of(payload, 0, len(payload)))}: {entries(v['entries_count'])}"
 
 
 class BTCGetSegData(_OfBlock):
@@ -203,7 +205,7 @@ class BTCSegData(BTCMessage):
 
     @classmethod
     def describe(cls, v: Mapping[str, Any], payload: bytes) -> str:
-        return f"{v['block_hash']}: {v['entries_count']} entries"
+        return f"{v['block_hash']}: {entries(v['entries_count'])}"
 
 
 class BTCSegDataCov(BTCMessage):
@@ -217,3 +219,7 @@ class BTCSegDataCov(BTCMessage):
     @classmethod
     def describe(cls, v: Mapping[str, Any], payload: bytes) -> str:
         return f"tier {v['tier']}"
+
+
+def entries(count: int) -> str:
+    return f"{count} {plural(count, 'entry', 'entries')}"

@@ -21,6 +21,7 @@ from ..layers.registry import PROPOSED, BTCMessage
 from ..layers.txfields import AmountField, OutputScriptField
 from ..layers.values import CompactSizeListField, HashListField, IntListField
 from ..layers.writer import Writer
+from ..text import plural
 from .transactions import BTCTx, BTCTxIn
 
 
@@ -60,7 +61,7 @@ class BTCUProof(BTCMessage):
 
     @classmethod
     def describe(cls, v: Mapping[str, Any], payload: bytes) -> str:
-        return f"{v['block_hash']}: {v['proof_hashes_count']} hashes, {v['leaves_count']} leaves"
+        return f"{v['block_hash']}: {hashes(v['proof_hashes_count'])}, {leaves(v['leaves_count'])}"
 
 
 class BTCGetUProof(BTCMessage):
@@ -123,7 +124,7 @@ class BTCUTTLs(BTCMessage):
 
     @classmethod
     def describe(cls, v: Mapping[str, Any], payload: bytes) -> str:
-        return f"{v['blocks_count']} blocks, {v['proof_hashes_count']} hashes"
+        return f"{v['blocks_count']} {plural(v['blocks_count'], 'block')}, {hashes(v['proof_hashes_count'])}"
 
 
 class BTCGetUTTLs(BTCMessage):
@@ -219,7 +220,7 @@ class BTCUtreexoTx(BTCMessage):
     @classmethod
     def describe(cls, v: Mapping[str, Any], payload: bytes) -> str:
         transaction = v["transaction"]
-        return f"{transaction['inputs_count']} in, {transaction['outputs_count']} out, {len(v['leaves'])} leaves"
+        return f"{transaction['inputs_count']} in, {transaction['outputs_count']} out, {leaves(len(v['leaves']))}"
 
 
 class BTCURoot(BTCMessage):
@@ -242,7 +243,8 @@ class BTCURoot(BTCMessage):
 
     @classmethod
     def describe(cls, v: Mapping[str, Any], payload: bytes) -> str:
-        return f"{v['block_hash']}: {v['roots_count']} roots of {v['number_of_leaves']} leaves"
+        roots = v["roots_count"]
+        return f"{v['block_hash']}: {roots} {plural(roots, 'root')} of {leaves(v['number_of_leaves'])}"
 
 
 class BTCGetURoot(BTCMessage):
@@ -258,3 +260,11 @@ class BTCGetURoot(BTCMessage):
     @classmethod
     def describe(cls, v: Mapping[str, Any], payload: bytes) -> str:
         return f"{v['block_hash']}"
+
+
+def hashes(count: int) -> str:
+    return f"{count} {plural(count, 'hash', 'hashes')}"
+
+
+def leaves(count: int) -> str:
+    return f"{count} {plural(count, 'leaf', 'leaves')}"

@@ -12,11 +12,12 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from scapy_btc.capture.message import Message, StreamEvent
-from scapy_btc.capture.records import event_record, format_time, message_record
+from scapy_btc.capture.records import event_record, message_record
 from scapy_btc.capture.schema import record_schema
 from scapy_btc.capture.select import Selection
 from scapy_btc.layers.registry import messages
 from scapy_btc.networks import MAINNET, by_name
+from scapy_btc.text import format_time
 from scapy_btc.wire.events import Frame
 from scapy_btc.wire.hashes import checksum, hex_hash
 
@@ -48,6 +49,19 @@ def test_a_record_is_what_the_documentation_says() -> None:
         "checksum": "ok", "findings": [], "fields": {"nonce": 0x80 << 56}}
     assert list(record) == ["time", "frame", "connection", "source", "destination", "network", "transport", "msgtype",
                             "size", "checksum", "findings", "fields"]
+
+
+def test_shown_shortly() -> None:
+    assert repr(message("ping", bytes(8))) == (
+        "<Message 2012-11-04 03:33:20.000000005 1.2.3.4:8333 > [::1]:50000 ping, 8 bytes>")
+    assert repr(message("", b"1", source="node", destination="", checksum="bad")) == (
+        "<Message 2012-11-04 03:33:20.000000005 node (no name), 1 byte, bad checksum>")
+    event = StreamEvent("gap", 1_000, SECOND, 0, "1.2.3.4:8333", "[::1]:50000", "never captured", (1, 2))
+    assert repr(event) == (
+        "<StreamEvent 1970-01-01 00:00:01.000000000 1.2.3.4:8333 > [::1]:50000 gap: 1,000 bytes, never captured>")
+    nowhere = StreamEvent("skipped", 1, 0, None, None, None, "", (1, 1))
+    assert repr(nowhere) == "<StreamEvent 1970-01-01 00:00:00.000000000 skipped: 1 byte>"
+    assert repr(by_name("regtest")) == "<Network regtest>"
 
 
 def test_fields_and_payload_come_and_go() -> None:

@@ -9,15 +9,20 @@ from scapy_btc.all import (
     BTC,
     BTCAlert,
     BTCAlertPayload,
+    BTCBlockHeader,
     BTCBSpent,
+    BTCCFHeaders,
     BTCCheckOrder,
+    BTCCmpctBlock,
     BTCCustomService,
     BTCFeeFilter,
     BTCFraud,
     BTCGetUTTLs,
+    BTCGetUTXOs,
     BTCInv,
     BTCInvVector,
     BTCKeyValue,
+    BTCMerkleBlock,
     BTCMessage,
     BTCOutPoint,
     BTCPing,
@@ -37,6 +42,7 @@ from scapy_btc.all import (
 from scapy_btc.layers.registry import summary_line
 
 A, B = "0a" * 32, "0b" * 32
+NO_HEADER = BTCBlockHeader().block_hash
 
 KNOWN = [
     (BTCVersion(user_agent="/x:1/", start_height=7, services=9), "version 70016 /x:1/ NETWORK|WITNESS, height 7"),
@@ -58,8 +64,17 @@ KNOWN = [
     (BTCSpend(outpoint=BTCOutPoint(hash=A, index=1), spending_input=BTCOutPoint(hash=B)), f"spend {A}:1 by {B}:0"),
     (BTCFraud(), "fraud no such block"),
     (BTCFraud(block_hash=A, type_code=2, proof=b"x"), f"fraud {A}: too large"),
-    (BTCBSpent(block_hash=A, coins=[BTCSpentCoin(script_prefix=1, script=bytes(20))]), f"bspent {A}: 1 coins"),
-    (BTCUTXOTree(block_hash=A, data_length=9, chunk_hashes=[B]), f"utxotree {A}: 9 bytes in 1 chunks"),
+    (BTCBSpent(block_hash=A, coins=[BTCSpentCoin(script_prefix=1, script=bytes(20))]), f"bspent {A}: 1 coin"),
+    (BTCUTXOTree(block_hash=A, data_length=9, chunk_hashes=[B]), f"utxotree {A}: 9 bytes in 1 chunk"),
+    (BTCBSpent(block_hash=A, coins=[BTCSpentCoin(script_prefix=1, script=bytes(20))] * 2), f"bspent {A}: 2 coins"),
+    (BTCCmpctBlock(shortids=[1]), f"cmpctblock {NO_HEADER}: 1 short id, 0 prefilled"),
+    (BTCCmpctBlock(shortids=[1, 2]), f"cmpctblock {NO_HEADER}: 2 short ids, 0 prefilled"),
+    (BTCMerkleBlock(total_transactions=1, hashes=[A]), f"merkleblock {NO_HEADER}: 1 hash of 1 transaction"),
+    (BTCCFHeaders(stop_hash=A, filter_hashes=[B]), f"cfheaders 1 filter hash up to {A}"),
+    (BTCGetUTXOs(outpoints=[BTCOutPoint()]), "getutxos 1 outpoint"),
+    (BTCGetUTXOs(), "getutxos 0 outpoints"),
+    (BTCTxEnt(entries=[b""]),
+     "txent 4ebd325a4b394cff8c57e8317ccf5a8d0e2bdf1b8526f8aad6c8e43d8240621a: 1 entry"),
     (BTCGetUTTLs(start_height=9, exponent=3), "getuttls 2^3 blocks from 9"),
     (BTCCustomService(sub_command="search", data=b"12"), "_* search, 2 bytes"),
     (BTCTxEnt(entries=[b"", b"a"]),
