@@ -8,6 +8,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from .options import suggestion
+
 
 def complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     from ..messages.catalogue import catalogue
@@ -37,7 +39,8 @@ def messages(name: str | None, schema: bool, findings: bool) -> None:
     elif name:
         found = catalogue.explain(name)
         if found is None:
-            raise click.UsageError(f"no message is called {name!r}; scapy-btc messages lists them all")
+            hint = suggestion(name) or "; scapy-btc messages lists them all"
+            raise click.UsageError(f"no message is called {name!r}{hint}")
         click.echo(found)
     else:
         click.echo(table([("message", "status", "BIP", "since", "id", "what it is for"), *catalogue.rows()]))

@@ -21,6 +21,10 @@ MOMENT = re.compile(r"(.*?)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)?", re.DOTALL)
 """A time without fraction and zone, digits of the fraction, zone."""
 
 
+ENDPOINT = re.compile(r"[A-Za-z0-9.:%_\[\]-]+")
+"""The characters of addresses, host names and ports."""
+
+
 class MessageName(click.ParamType):
     """Names of messages, separated by commas."""
 
@@ -37,6 +41,27 @@ class MessageName(click.ParamType):
         before, _, last = incomplete.rpartition(",")
         start = f"{before}," if before else ""
         return [CompletionItem(start + cls.msgtype) for cls in catalogue() if cls.msgtype.startswith(last)]
+
+
+def suggestion(name: str) -> str:
+    """`; did you mean version?` where a message has a name like this, else nothing."""
+    import difflib
+
+    from ..messages.catalogue import catalogue
+
+    close = difflib.get_close_matches(name[:100], [cls.msgtype for cls in catalogue()], 1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+class Peer(click.ParamType):
+    """An end of a connection, as captures name it: addresses, host names, onion and I2P names, "node", "peer"."""
+
+    name = "peer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not ENDPOINT.fullmatch(value):
+            self.fail(f"{value!r} is no address; write 192.0.2.1, 192.0.2.1:8333, [2001:db8::1]:8333", param, ctx)
+        return str(value)
 
 
 class NetworkName(click.ParamType):
@@ -109,7 +134,8 @@ network = click.option("--network", type=NetworkName(), metavar="NAME",
 filters = stacked(
     click.option("--msgtype", "msgtypes", type=MessageName(), multiple=True, metavar="NAME[,NAME]",
                  help="Only these messages."),
-    click.option("--peer", "peers", multiple=True, metavar="HOST[:PORT]", help="Only connections with this end."),
+    click.option("--peer", "peers", type=Peer(), multiple=True, metavar="HOST[:PORT]",
+                 help="Only connections with this end."),
     click.option("--connection", "connections", type=int, multiple=True, metavar="N", help="Only this connection."),
     network,
     click.option("--since", type=Moment(), metavar="TIME", help="From this time on (UTC unless it says otherwise)."),
@@ -134,6 +160,17 @@ output = stacked(
     click.option("--payload", is_flag=True, help="JSON: with the payload's bytes."),
     click.option("--strict", is_flag=True, help="Check everything, and exit with 3 when errors were found."),
 )
+
+
+def refuse_idle(options: dict[str, Any]) -> None:
+    """Raises UsageError for options of `output` that would do nothing in the form that was chosen."""
+    json = options["form"] != "text"
+    flags = {"tree": "-V", "hexdump": "-x"} if json else {
+        "no_fields": "--no-fields", "derived": "--derived", "payload": "--payload"}
+    for name, flag in flags.items():
+        if options[name]:
+            other = "--payload gives the bytes" if name == "hexdump" else "JSON has every field"
+            raise click.UsageError(f"{flag} is for -T text; {other}" if json else f"{flag} is for -T jsonl and json")
 
 
 def selection(options: dict[str, Any]) -> Selection:

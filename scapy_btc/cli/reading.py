@@ -4,27 +4,32 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
 from ..capture import reader as readers
 from ..capture.message import Message
-from ..capture.reader import Reader, read
+from ..capture.message_log import looks_like_log
+from ..capture.reader import read
 from ..capture.select import Selection
 from ..errors import CaptureError
-from ..layers.registry import printable
+from ..layers.registry import lookup, printable
 from ..messages.findings import Severity, severity
 from ..wire.hashes import hash_hex
-from .options import selection
+from .options import refuse_idle, selection, suggestion
 from .printing import Printer, use_colour
 
 USAGE, ERRORS_FOUND = 2, 3
+PATIENCE = 1.0
+"""Seconds of work before a bar is shown."""
 
 
 class Show:
@@ -50,8 +55,9 @@ class Show:
         self.bytes = 0
         self.findings: Counter[str] = Counter()
         self.events: Counter[str] = Counter()
+        self.unknown = unknown_names(wanted)
 
-    def take(self, reader: Reader, live: bool = False) -> None:
+    def take(self, reader: Iterable[Any], live: bool = False) -> None:
         """Show what a reader gives, until it ends or enough was shown; raises what it raises.
 
         :param live: hand on every line at once: somebody waits for it
@@ -66,6 +72,8 @@ class Show:
                         printer.event(item)
                 continue
             self.seen += 1
+            if self.unknown:
+                self.unknown.discard(item.msgtype)
             chosen = wanted(item)
             if len(wanted.transactions) != len(known):  # of a source that could not be read before
                 for other in wanted.transactions - known:
@@ -94,6 +102,8 @@ class Show:
     def closing(self) -> str:
         """One line: how much, and what was wrong."""
         parts = [f"{self.messages:,} message{'' if self.messages == 1 else 's'}, {self.bytes:,} payload bytes"]
+        if self.seen and not self.messages:
+            parts = [f"0 of {self.seen:,} message{'' if self.seen == 1 else 's'} were chosen"]
         parts += [f"{name} {count:,}" for name, count in self.events.items()]
         parts += [f"{code} {count:,}" for code, count in self.findings.most_common()]
         return "; ".join(parts)
@@ -107,6 +117,10 @@ class Show:
         else:
             self.printer.close()
             click.echo(self.closing(), err=True)
+        if self.writer and self.events:
+            lost = ", ".join(f"{name} {count:,}" for name, count in self.events.items())
+            click.echo(f"scapy-btc: not written: {lost}", err=True)
+        tell_unknown(self.unknown)
         if failed:
             return 1
         bad = any(severity(code) == Severity.ERROR for code in self.findings)
@@ -115,10 +129,14 @@ class Show:
 
 def read_files(files: tuple[str, ...], chosen: dict[str, Any]) -> int:
     """Show the messages of files; the exit status."""
+    refuse_idle(chosen)
     wanted = selection(chosen)
     network, follow = chosen.pop("network"), chosen.pop("follow")
     refuse_overwriting(chosen["write"], files)
+    if follow:
+        refuse_following(files)
     learn_ids(wanted, files, network)
+    noting = network_note(network)
     failed = False
     with ExitStack() as stack:
         show = Show(chosen, wanted, stack)
@@ -127,8 +145,10 @@ def read_files(files: tuple[str, ...], chosen: dict[str, Any]) -> int:
                 if show.full:
                     break
                 try:
-                    with progress(name) as report, read(name, events=True, network=network, follow=follow) as reader:
-                        show.take(report(reader), live=name == "-" or follow)
+                    out = None if show.quiet else show.printer.out
+                    with progress(name, out) as report, read(name, events=True, network=network, follow=follow
+                                                             ) as reader:
+                        show.take(noting(report(reader)), live=name == "-" or follow)
                 except CaptureError as error:
                     failed = True
                     sys.stdout.flush()
@@ -145,12 +165,15 @@ def read_live(interfaces: tuple[str, ...], bpf: str | None, chosen: dict[str, An
         return read_files(("-",), {**chosen, "follow": False})
     from ..capture.live import LiveFrames
 
+    refuse_idle(chosen)
     wanted = selection(chosen)
     network = chosen.pop("network")
     with ExitStack() as stack:
         show = Show(chosen, wanted, stack)
         frames = LiveFrames(interfaces, bpf)
         stack.callback(frames.close)
+        tell_unknown(show.unknown)
+        show.unknown = set()
         click.echo(f"scapy-btc: listening on {', '.join(frames.names)}; Ctrl-C ends it", err=True)
         try:
             with readers.read_live(frames, network) as reader:
@@ -191,29 +214,93 @@ def refuse_overwriting(target: str | None, files: tuple[str, ...]) -> None:
             raise click.UsageError(f"-w {target!r} would overwrite what is read")
 
 
+def refuse_following(files: tuple[str, ...]) -> None:
+    """Raises UsageError when one of the files to follow is no message capture: only those grow."""
+    for name in files:
+        if name == "-" or not os.path.exists(name):
+            continue
+        if os.path.isdir(name):
+            followable = not any(Path(name).glob("blk*.dat"))
+        elif os.path.isfile(name) and os.access(name, os.R_OK):
+            with open(name, "rb") as file:
+                head = file.read(64)
+            followable = not head or looks_like_log(head)
+        else:
+            continue
+        if not followable:
+            raise click.UsageError(f"--follow is for message captures (msgs_*.dat), and {name} is none")
+
+
 def reason_of(name: str, error: CaptureError) -> str:
     """One line that says which file, and why."""
     text = str(error)
     return printable(text if name in text else f"{name}: {text}")
 
 
+def unknown_names(wanted: Selection) -> set[str]:
+    """Names that are chosen but that no message has, as far as is known."""
+    return {name for name in wanted.msgtypes if lookup(name) is None}
+
+
+def tell_unknown(names: set[str]) -> None:
+    """Say that these names are no messages', lest nothing found be taken for an answer."""
+    for name in sorted(names):
+        click.echo(f"scapy-btc: no message is called {name!r}{suggestion(name)}", err=True)
+
+
+def network_note(network: Any) -> Callable[[Iterable[Any]], Iterator[Any]]:
+    """A function that hands on what a reader gives, and says once that the network of a message capture is assumed."""
+    told = network is not None
+
+    def noting(items: Iterable[Any]) -> Iterator[Any]:
+        nonlocal told
+        for item in items:
+            # block files, which have no ends, do have a magic
+            if not told and isinstance(item, Message) and item.transport == "log" and item.destination:
+                told = True
+                click.echo("scapy-btc: no network is written in a message capture: read as mainnet; "
+                           "--network says another", err=True)
+            yield item
+
+    return noting
+
+
 @contextmanager
-def progress(name: str) -> Iterator[Callable[[Any], Any]]:
-    """A bar on standard error while a file of known size is read, where that is a terminal and output is not."""
-    if name == "-" or not sys.stderr.isatty() or sys.stdout.isatty() or not os.path.isfile(name):
+def progress(name: str, out: TextIO | None = None) -> Iterator[Callable[[Any], Any]]:
+    """A bar on standard error while a file of known size is read, after a second of that, where it disturbs nothing.
+
+    :param out: where messages are printed meanwhile; None where they are not
+    """
+    quiet = out is None or (out is sys.stdout and is_kept(out))
+    if name == "-" or not sys.stderr.isatty() or not quiet or not os.path.isfile(name):
         yield lambda reader: reader
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-    with Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn(),
-                  console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(os.path.basename(name), total=os.path.getsize(name))
+    bars = Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn(),
+                    console=Console(stderr=True), transient=True)
+    task = bars.add_task(os.path.basename(name), total=os.path.getsize(name))
+    began = time.monotonic()
 
-        def report(reader: Any) -> Iterator[Any]:
-            for number, item in enumerate(reader):
-                if not number % 512:
-                    bars.update(task, completed=reader.position)
-                yield item
+    def report(reader: Any) -> Iterator[Any]:
+        for number, item in enumerate(reader):
+            if not number % 512 and time.monotonic() - began > PATIENCE:
+                bars.start()
+                bars.update(task, completed=reader.position)
+            yield item
 
+    try:
         yield report
+    finally:
+        if bars.live.is_started:
+            bars.stop()
+
+
+def is_kept(out: TextIO) -> bool:
+    """Whether output goes to a file or nowhere: not to a terminal, nor to a program that may show it on one."""
+    try:
+        mode = os.fstat(out.fileno()).st_mode
+    except (OSError, ValueError):  # closed, or no real file
+        return False
+    return not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or out.isatty())

@@ -17,7 +17,7 @@ from ..errors import CaptureError
 from ..layers.registry import printable
 from ..messages.findings import FINDINGS, Severity, severity
 from .options import selection
-from .reading import ERRORS_FOUND, learn_ids, progress, reason_of
+from .reading import ERRORS_FOUND, learn_ids, network_note, progress, reason_of, tell_unknown, unknown_names
 
 SHOWN = 50
 """Connections that the table shows before it says how many more there are."""
@@ -27,25 +27,33 @@ def count_files(files: tuple[str, ...], form: str, strict: bool, chosen: dict[st
     """Count the messages of files and print what was found; the exit status."""
     wanted = selection(chosen)
     learn_ids(wanted, files, chosen["network"])
-    statistics, failed = Statistics(), False
+    statistics, failed = Statistics(), 0
+    noting, unknown = network_note(chosen["network"]), unknown_names(wanted)
+    seen = 0
     for name in files:
         statistics.next_source()
         try:
             with progress(name) as report, read(name, events=True, network=chosen["network"]) as reader:
-                for item in report(reader):
+                for item in noting(report(reader)):
                     if not isinstance(item, Message):
                         if wanted.covers(item):
                             statistics.add_event(item)
-                    elif wanted(item):
+                        continue
+                    seen += 1
+                    unknown.discard(item.msgtype)
+                    if wanted(item):
                         statistics.add(item)
         except CaptureError as error:
-            failed = True
+            failed += 1
             click.echo(f"scapy-btc: {reason_of(name, error)}", err=True)
     if form == "json":
         import orjson
         click.echo(orjson.dumps(statistics.as_record(), option=orjson.OPT_INDENT_2).decode())
-    else:
+    elif seen or statistics.events or failed < len(files):
         show(statistics)
+    if seen and not statistics.total.messages:
+        click.echo(f"0 of {seen:,} message{'' if seen == 1 else 's'} were chosen", err=True)
+    tell_unknown(unknown)
     bad = any(severity(code) == Severity.ERROR for code in statistics.findings)
     return 1 if failed else ERRORS_FOUND if strict and bad else 0
 
@@ -82,7 +90,7 @@ def types_table(statistics: Statistics) -> Table:
 
 def connections_table(statistics: Statistics) -> Table:
     table = grid(f"\nConnections ({len(statistics.connections):,})", "#number", "first sender", "other end", "network",
-                 "transport", "#sent", "#received", "#seconds")
+                 "transport", "#from first", "#from other", "#seconds")
     for connection in list(statistics.connections.values())[:SHOWN]:
         table.add_row(str(connection.number), *map(printable, connection.ends), connection.network or "unknown",
                       connection.transport, *directions(connection), seconds(connection))
@@ -107,8 +115,9 @@ def handshakes_table(statistics: Statistics) -> Table | None:
     for connection in list(statistics.connections.values())[:SHOWN]:
         for end, said in connection.versions.items():
             agent = printable(said["user_agent"] or "")
-            table.add_row(str(connection.number), printable(end), str(said["version"]), agent,
-                          str(said["start_height"]), "|".join(said["services"]))
+            version, height = ("" if said[name] is None else str(said[name]) for name in ("version", "start_height"))
+            table.add_row(str(connection.number), printable(end), version, agent, height,
+                          "|".join(said["services"]) or "none")
     return table if table.row_count else None
 
 
