@@ -29,10 +29,11 @@ Examples:
 def decode(hexes: tuple[str, ...], kind: str | None, network: Any, form: str) -> None:
     """Decode a message (with its header), transaction, block or block header, given as hex or on standard input.
 
-    White space in the hex does not matter. Several pieces are given as several arguments, or one to a line.
+    White space in the hex and a leading 0x do not matter. Several pieces are given as several arguments, or one to a
+    line; several messages may also stand in one piece. The exit status is 1 when something could not be read.
     """
     from ..errors import CaptureError, FormatError
-    from .decoding import decode_piece
+    from .decoding import decode_piece, glued
 
     if not hexes and sys.stdin is None:
         raise CaptureError("standard input is closed")
@@ -40,7 +41,10 @@ def decode(hexes: tuple[str, ...], kind: str | None, network: Any, form: str) ->
     failed = False
     for piece in filter(None, ("".join(piece.split()) for piece in pieces)):
         try:
-            click.echo(decode_piece(bytes.fromhex(piece), kind, network, form))
+            for data in glued(bytes.fromhex(piece.removeprefix("0x").removeprefix("0X")), kind):
+                text, readable = decode_piece(data, kind, network, form)
+                failed = failed or not readable
+                click.echo(text)
         except FormatError as error:
             failed = True
             click.echo(f"scapy-btc: {error}", err=True)

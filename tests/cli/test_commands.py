@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import signal
@@ -13,6 +14,9 @@ import time
 from pathlib import Path
 
 import pytest
+
+from scapy_btc.capture.reader import read
+from scapy_btc.cli import reading
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -26,6 +30,13 @@ EXPECTED = tomllib.loads((PCAPS / "index.toml").read_text())
 GENESIS = ("01000000" + "00" * 32 + "3ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa4b1e5e4a"
            "29ab5f49ffff001d1dac2b7c")
 VERACK = "f9beb4d976657261636b000000000000000000005df6e0e2"
+
+
+class Terminal(io.StringIO):
+    """What says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 def run(*args: object, stdin: bytes = b"", status: int = 0, **environment: str) -> tuple[str, str]:
@@ -202,12 +213,30 @@ def test_decoding() -> None:
     assert "000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f" in run("decode", GENESIS)[0]
     assert json.loads(run("decode", "-T", "json", "--as", "ping", "00" * 8)[0])["fields"] == {"nonce": 0}
     assert "! bad-checksum" in run("decode", VERACK[:-1] + "3")[0]
-    assert "! malformed" in run("decode", "--as", "inv", "05")[0]
+    assert "! malformed" in run("decode", "--as", "inv", "05", status=1)[0]
+
+
+def test_decoding_shows_no_envelope_that_is_not_there() -> None:
+    out, _ = run("decode", "--as", "ping", "0x0100000000000000")
+    assert out.startswith("###[ BTC ping ]###") and "magic" not in out
+
+
+def test_messages_in_one_piece_are_told_apart() -> None:
+    out, _ = run("decode", VERACK * 3)
+    assert out.count("'verack'") == 3 and "Padding" not in out
+    out, _ = run("decode", VERACK * 2 + "f9be")
+    assert out.count("'verack'") == 2 and "Padding" in out
+    out, _ = run("decode", VERACK + VERACK[:32] + "03" + VERACK[34:], status=1)
+    assert out.count("'verack'") == 2 and "3 of 3 payload bytes are missing" in out
 
 
 @pytest.mark.parametrize(("args", "problem"), [
     (("zz",), "not hex: zz"), (("abcd",), "2 bytes that are no message"),
     (("--as", "nothing", "00"), "no message is called"),
+    (("--as", "versoin", "00"), "no message is called 'versoin'; did you mean version?"),
+    (("02000000" "01" + "11" * 20,), "as tx: cut short in inputs at byte "),
+    (("02000000" "00" "00" "00000000" "ff",), "as tx: ends at byte 10 of 11"),
+    (("f9beb4d9" "7665",), "as message: 6 of 24"),
 ])
 def test_what_cannot_be_decoded_is_one_line(args: tuple[str, ...], problem: str) -> None:
     _, err = run("decode", *args, status=1)
@@ -246,6 +275,70 @@ def test_usage_errors() -> None:
     run("read", "-c", "0", CLEAN, status=2)
 
 
+@pytest.mark.parametrize(("args", "problem"), [
+    (("-V", "-T", "json"), "-V is for -T text"), (("-x", "-T", "jsonl"), "-x is for -T text"),
+    (("--derived",), "--derived is for -T jsonl and json"), (("--payload",), "--payload is for"),
+    (("--no-fields",), "--no-fields is for"), (("--follow",), "--follow is for message captures"),
+    (("--peer", "a b"), "'a b' is no address"),
+])
+def test_what_would_do_nothing_is_a_usage_error(args: tuple[str, ...], problem: str) -> None:
+    assert problem in run("read", *args, CLEAN, status=2)[1]
+
+
+@pytest.mark.parametrize("command", ["read", "stats"])
+def test_names_that_no_message_has_are_told(command: str) -> None:
+    _, err = run(command, "--msgtype", "versoin", CLEAN)
+    assert "scapy-btc: no message is called 'versoin'; did you mean version?" in err
+    assert "0 of 370 messages were chosen" in err
+    assert "called" not in run(command, "--msgtype", "version,_x", CLEAN)[1]
+    assert "did you mean inv?" in run("messages", "inw", status=2)[1]
+
+
+@pytest.mark.parametrize("command", ["read", "stats"])
+def test_the_network_of_a_message_capture_is_told(command: str, tmp_path: Path) -> None:
+    record = (1_795_226_269 * 10**6).to_bytes(8, "little") + b"verack".ljust(12, b"\0") + bytes(4)
+    for name in ("one_8333", "two_8333"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "msgs_recv.dat").write_bytes(record)
+    note = "scapy-btc: no network is written in a message capture: read as mainnet; --network says another"
+    parts = sorted(tmp_path.iterdir())
+    assert run(command, *parts)[1].splitlines().count(note) == 1
+    assert note not in run(command, "--network", "regtest", *parts)[1]
+    assert note not in run(command, CLEAN, PCAPS / "core-blocks" / "blk00000.dat")[1]
+
+
+def test_names_of_a_capture_that_nobody_knows_are_no_mistake(tmp_path: Path) -> None:
+    record = (1_795_226_269 * 10**6).to_bytes(8, "little") + b"versoin".ljust(12, b"\0") + bytes(4)
+    (tmp_path / "msgs_recv.dat").write_bytes(record)
+    out, err = run("read", "--msgtype", "versoin", tmp_path)
+    assert "versoin (unknown)" in out and "called" not in err
+
+
+def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
+    _, err = run("read", "-q", "-w", tmp_path / "out.pcapng", PCAPS / "broken-loss.pcap.gz")
+    assert "scapy-btc: not written: gap " in err
+
+
+def test_nothing_read_nothing_counted() -> None:
+    out, err = run("stats", "/etc/hostname", "/nonexistent", status=1)
+    assert out == "" and len(err.splitlines()) == 2
+
+
+@pytest.mark.parametrize(("kept", "shown"), [(True, True), (False, False)])
+def test_the_bar_does_not_mix_with_what_is_piped(kept: bool, shown: bool, tmp_path: Path,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "PATIENCE", -1.0)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    reads, writes = os.pipe()
+    with os.fdopen(writes, "w") as pipe, open(reads, "rb"), (tmp_path / "out").open("w") as file:
+        out = file if kept else pipe
+        monkeypatch.setattr(sys, "stdout", out)
+        with reading.progress(str(CLEAN), out) as report, read(CLEAN) as reader:
+            for _ in report(reader):
+                pass
+    assert bool(sys.stderr.getvalue()) == shown  # type: ignore[attr-defined]
+
+
 def test_help_loads_no_scapy() -> None:
     code = "import sys; sys.argv = ['scapy-btc', '--help']\ntry:\n import scapy_btc.cli as c; c.main()\n" \
            "except SystemExit: pass\nassert not any(m.split('.')[0] in ('scapy', 'rich') for m in sys.modules)"
@@ -258,7 +351,7 @@ def test_losses_elsewhere_are_not_counted() -> None:
     first, second = (run("read", "-q", "--connection", n, loss)[0] for n in (0, 1))
     gaps = [int(out.split("gap ")[1].split(";")[0]) if "gap " in out else 0 for out in (everything, first, second)]
     assert gaps[0] == gaps[1] + gaps[2] > gaps[2]
-    assert run("read", "-q", "--since", "2027-01-01", loss)[0] == "0 messages, 0 payload bytes\n"
+    assert run("read", "-q", "--since", "2027-01-01", loss)[0] == "0 of 313 messages were chosen\n"
 
 
 def test_connections_of_several_files_are_told_apart() -> None:
