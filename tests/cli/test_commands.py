@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import json
@@ -11,12 +12,17 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
+from scapy.config import conf
 
+from scapy_btc.capture.live import LiveFrames
 from scapy_btc.capture.reader import read
 from scapy_btc.cli import reading
+from scapy_btc.errors import CaptureError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -358,3 +364,24 @@ def test_connections_of_several_files_are_told_apart() -> None:
     both = json.loads(run("stats", "-T", "json", CLEAN, PCAPS / "bcoin-regtest.pcapng")[0])
     assert [c["connection"] for c in both["connections"]] == list(range(
         EXPECTED[CLEAN.name]["connections"] + EXPECTED["bcoin-regtest.pcapng"]["connections"]))
+
+
+@pytest.mark.parametrize("asked", [(), ("any",)])
+def test_interfaces_that_are_down_are_left_out(asked: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    def listen(iface: str, filter: str | None) -> MagicMock:
+        if iface in down:
+            raise OSError(errno.ENETDOWN, "Network is down")
+        return MagicMock()
+
+    import_module("scapy.layers.l2")  # registers interfaces where they will be replaced
+    up = [MagicMock(**{"is_valid.return_value": True}) for _ in range(2)]
+    up[0].name, up[1].name = "one0", "two0"
+    monkeypatch.setattr(conf, "ifaces", {i.name: i for i in [*up, MagicMock(**{"is_valid.return_value": False})]})
+    monkeypatch.setattr(conf, "L2listen", listen)
+    down = {"two0"}
+    assert LiveFrames(asked).names == ("one0",)
+    with pytest.raises(CaptureError, match="two0: cannot listen"):
+        LiveFrames(["two0"])
+    down = {"one0", "two0"}
+    with pytest.raises(CaptureError, match="no interface is up"):
+        LiveFrames(asked)
