@@ -26,7 +26,7 @@ Examples:
 def headers(form: str, after: bytes | None, count: int | None, **chosen: Any) -> None:
     """Fetch block headers up to the node's tip. Each must follow the one before it and have its proof of work."""
     from ..chain.proof_of_work import difficulty
-    from ..text import format_time
+    from ..text import format_time, plural
 
     number = 0
     with talking(**chosen) as client:
@@ -34,4 +34,4 @@ def headers(form: str, after: bytes | None, count: int | None, **chosen: Any) ->
             when = format_time(header.timestamp * 10**9)[:19] + "Z"
             output(form, f"{number:>7} {header.block_hash} {when} difficulty {difficulty(header.bits):.8g}",
                    {"number": number, "block_hash": header.block_hash, **header.plan.record(bytes(header), 0, 80)[0]})
-    click.echo(f"{number:,} headers, linked, each with its proof of work", err=True)
+    click.echo(f"{number:,} {plural(number, 'header')}, linked, each with its proof of work", err=True)

@@ -26,6 +26,8 @@ Examples:
               help="Time between them.")
 def ping(form: str, count: int, interval: float, **chosen: Any) -> None:
     """Send pings and print the time until the pong of each."""
+    from ..text import plural
+
     times: list[float] = []
     with talking(**chosen) as client:
         for number in range(1, count + 1):
@@ -34,5 +36,5 @@ def ping(form: str, count: int, interval: float, **chosen: Any) -> None:
             times.append(client.ping())
             output(form, f"{number}: {times[-1] * 1e3:.3f} ms", {"number": number, "seconds": round(times[-1], 6)})
     if form == "text":
-        click.echo(f"{len(times)} pongs, {min(times) * 1e3:.3f} / {mean(times) * 1e3:.3f} / {max(times) * 1e3:.3f} ms "
-                   "(least, mean, most)")
+        spread = " / ".join(f"{seconds * 1e3:.3f}" for seconds in (min(times), mean(times), max(times)))
+        click.echo(f"{len(times)} {plural(len(times), 'pong')}, {spread} ms (least, mean, most)")
