@@ -84,7 +84,11 @@ class Reassembly:
         return out
 
     def read(self, frames: Iterable[CapturedFrame]) -> Iterator[Any]:
-        """Take many frames, and yield what the receivers return; faster than `feed`, otherwise the same."""
+        """Take many frames, and yield what the receivers return; faster than `feed`, otherwise the same.
+
+        One thing is not looked at for its speed: which protocol the link layer names, in a frame that holds just the
+        next segment of a known connection.
+        """
         directions = self._directions
         offsets = _OFFSETS
         ipv4, ipv6 = _ipv4, _ipv6

@@ -148,9 +148,10 @@ def frames(data: bytes) -> None:
         if source.ConsumeIntInRange(0, 15) == 0:
             linktype, raw = LINKS[source.ConsumeIntInRange(0, len(LINKS) - 1)], source.ConsumeBytes(80)
         raw = bytearray(raw)
+        first = 14 if linktype == 1 else 0  # read() does not look at the protocol that Ethernet names
         for _ in range(source.ConsumeIntInRange(0, 3)):
-            if raw:
-                raw[source.ConsumeIntInRange(0, min(len(raw) - 1, 80))] = source.ConsumeIntInRange(0, 255)
+            if len(raw) > first:
+                raw[source.ConsumeIntInRange(first, min(len(raw) - 1, 80))] = source.ConsumeIntInRange(0, 255)
         kept = bytes(raw[: source.ConsumeIntInRange(0, len(raw))] if source.ConsumeIntInRange(0, 7) == 0 else raw)
         taken.append((number, source.ConsumeIntInRange(0, 1 << 40), linktype, kept, len(raw)))
     one, many = StreamTable(), StreamTable()
