@@ -27,7 +27,7 @@ from ..wire.hashes import hash_hex
 from .options import refuse_idle, selection, suggestion
 from .printing import Printer, use_colour
 
-USAGE, ERRORS_FOUND = 2, 3
+ERRORS_FOUND = 3
 PATIENCE = 1.0
 """Seconds of work before a bar is shown."""
 

@@ -28,7 +28,6 @@ class BTCPacket(Packet):
 
     plan: ClassVar[Plan]
     record_as: ClassVar[str | None] = None
-    show_summary = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
