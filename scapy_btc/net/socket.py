@@ -12,10 +12,8 @@ from scapy.supersocket import StreamSocket, SuperSocket
 
 from ..errors import FormatError
 from ..layers.envelope import BTC
-from ..networks import Network, by_magic
-from ..protocol import MAX_SIZE
-from ..wire.events import Frame
-from ..wire.framing import V1Decoder
+from ..networks import Network
+from ..wire.transport import Transport, V1Transport
 
 READ = 1 << 18
 
@@ -28,16 +26,17 @@ class BTCStreamSocket(StreamSocket):
 
     :param sock: a connected TCP socket
     :param network: whose messages are accepted; None accepts any known network's
+    :param transport: how messages travel; without it in the clear (v1)
     """
 
     desc = "speaks Bitcoin's messages over TCP"
 
-    def __init__(self, sock: socket.socket, network: Network | None = None) -> None:
+    def __init__(self, sock: socket.socket, network: Network | None = None, transport: Transport | None = None) -> None:
         super().__init__(sock, BTC)
-        self._decoder = V1Decoder([network] if network else None, live=True)
+        self.transport: Transport = transport or V1Transport(network)
         self._queue: deque[Packet] = deque()
         self._ended = False
-        self._reason = ""
+        self.flush()
 
     def recv(self, x: int | None = None, **kwargs: Any) -> Packet:
         """The next message, waited for as long as the socket's timeout allows.
@@ -50,26 +49,32 @@ class BTCStreamSocket(StreamSocket):
 
     def fill(self) -> None:
         """Read once from the socket, and queue the messages that are then whole. Raises as `recv` does."""
-        if self._reason:
-            raise FormatError(self._reason)
+        if self.transport.broken:
+            raise FormatError(self.transport.broken)
         if self._ended:
             raise EOFError
         data = self.ins.recv(READ)
-        events = self._decoder.feed(data) if data else self._decoder.close()
+        frames = self.transport.receive(data) if data else self.transport.close()
         self._ended = not data
-        self._queue.extend(BTC(event.header + event.payload) for event in events if isinstance(event, Frame))
-        if self._decoder.lost and data:
-            self._reason = describe(data)
+        self._queue.extend(BTC(frame.header + frame.payload) for frame in frames)
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what the transport has to send by itself."""
+        data = self.transport.to_send()
+        if data:
+            self.ins.sendall(data)
 
     def waiting(self) -> bool:
         """Whether a message is there already."""
         return bool(self._queue)
 
     def send(self, x: Packet) -> int:
-        """Send all of a packet; the number of its bytes."""
+        """Send all of a packet; the number of its bytes in v1."""
         data = bytes(x)
         x.sent_time = None
-        self.ins.sendall(data)
+        self.transport.send(data)
+        self.flush()
         return len(data)
 
     @staticmethod
@@ -77,10 +82,3 @@ class BTCStreamSocket(StreamSocket):
         """The sockets that have something, also what was read with an earlier message."""
         queued: list[SuperSocket] = [s for s in sockets if isinstance(s, BTCStreamSocket) and s.waiting()]
         return queued or StreamSocket.select(sockets, remain)
-
-
-def describe(data: bytes) -> str:
-    """What a peer sent instead of a message."""
-    if by_magic(data[:4]):
-        return f"a message that announces more than {MAX_SIZE:,} bytes"
-    return f"no message of Bitcoin's: {data[:16].hex()}"

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A live connection's transport, as bytes: frames of the peer come out, what is to be sent goes in. v1 is here."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..networks import Network, by_magic
+from ..protocol import MAX_SIZE
+from .events import Frame
+from .framing import V1Decoder
+
+
+class Transport(Protocol):
+    """What sockets need of a transport. After every call, whatever `to_send` gives has to be sent."""
+
+    @property
+    def name(self) -> str:
+        """ "v1" or "v2"; "" while it is not known yet."""
+
+    @property
+    def broken(self) -> str:
+        """Why nothing that the peer sends can be read any more; "" while it can."""
+
+    def receive(self, data: bytes) -> list[Frame]:
+        """Take bytes of the peer; the messages that they complete. What comes after `broken` is dropped."""
+
+    def close(self) -> list[Frame]:
+        """The peer sends nothing more; what still waited."""
+
+    def send(self, raw: bytes) -> None:
+        """Send a message, given with its header as in v1."""
+
+    def to_send(self) -> bytes:
+        """Remove and return the bytes to be written to the socket, in order."""
+
+
+class V1Transport:
+    """Messages in the clear: what is sent goes out as given.
+
+    :param network: whose messages are accepted; None accepts any known network's
+    """
+
+    name = "v1"
+
+    def __init__(self, network: Network | None = None) -> None:
+        self._decoder = V1Decoder([network] if network else None, live=True)
+        self._out: list[bytes] = []
+        self.broken = ""
+
+    def receive(self, data: bytes) -> list[Frame]:
+        if self.broken:
+            return []
+        frames = [event for event in self._decoder.feed(data) if isinstance(event, Frame)]
+        if self._decoder.lost:
+            self.broken = what_came(data)
+        return frames
+
+    def close(self) -> list[Frame]:
+        return [event for event in self._decoder.close() if isinstance(event, Frame)]
+
+    def send(self, raw: bytes) -> None:
+        self._out.append(raw)
+
+    def to_send(self) -> bytes:
+        out, self._out = self._out, []
+        return out[0] if len(out) == 1 else b"".join(out)
+
+
+def what_came(data: bytes) -> str:
+    """What a peer sent instead of a message."""
+    if by_magic(data[:4]):
+        return f"a message that announces more than {MAX_SIZE:,} bytes"
+    return f"no message of Bitcoin's: {data[:16].hex()}"
