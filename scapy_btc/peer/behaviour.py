@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from random import Random
 from typing import Any
 
@@ -41,14 +41,16 @@ class Peer:
     :param options: what we say of ourselves
     :param outbound: whether we opened the connection, and so speak first
     :param random: where nonces come from
+    :param own_nonces: those of connections that we opened, by which one to ourselves is known when it comes in
     :ivar version: the peer's `version`; None before it came
     :ivar established: both sides have said `verack`
     :ivar latency: seconds from the last answered ping to its pong; None before the first
     :ivar agreed: names of what the peer announced between `version` and `verack`, and of `sendheaders` and the like
     """
 
-    def __init__(self, options: PeerOptions, outbound: bool = True, random: Random | None = None) -> None:
-        self.options, self.outbound = options, outbound
+    def __init__(self, options: PeerOptions, outbound: bool = True, random: Random | None = None,
+                 own_nonces: Collection[int] = ()) -> None:
+        self.options, self.outbound, self.own_nonces = options, outbound, own_nonces
         self._random = random or Random()
         self.nonce = self._random.getrandbits(64)
         self.version: BTCVersion | None = None
@@ -130,7 +132,7 @@ class Peer:
         if theirs.version < self.options.lowest_version:
             lowest = self.options.lowest_version
             raise HandshakeError(f"obsolete peer: version {theirs.version}, at least {lowest} wanted")
-        if not self.outbound and theirs.nonce == self.nonce:
+        if not self.outbound and theirs.nonce and theirs.nonce in self.own_nonces:
             raise HandshakeError("connected to ourselves")
         self.version = theirs
         if not self.outbound:

@@ -126,9 +126,11 @@ def test_obsolete_peers() -> None:
 
 
 def test_a_connection_to_ourselves() -> None:
-    script = Script(outbound=False)
+    opened = Script()
+    accepted = Script(outbound=False)
+    accepted.peer.own_nonces = {opened.peer.nonce}
     with pytest.raises(HandshakeError, match="connected to ourselves"):
-        script >> BTCVersion(nonce=script.peer.nonce)
+        accepted >> opened.out[0]
 
 
 def test_another_network() -> None:

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One connection of an asyncio program: node, crawler, monitor, replay and proxy stand on it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import suppress
+from random import Random
+from typing import Any
+
+from ..chain.address import format_endpoint
+from ..errors import Disconnected, HandshakeError, TimedOut
+from ..layers.envelope import BTC
+from ..layers.registry import BTCMessage
+from ..peer.behaviour import Peer
+from ..peer.options import PeerOptions
+from ..wire.transport import Transport, V1Transport
+from .dialing import open_streams
+
+READ = 1 << 16
+SEND_TIMEOUT = 60.0
+"""Seconds that a peer may let what we send wait."""
+SEND_BUFFER = 16 << 20
+"""Bytes that may wait for a peer that reads slowly, where nobody waits for it."""
+
+Observer = Callable[[BTC, bool], None]
+"""Called with every packet, and whether we sent it."""
+
+
+class Connection:
+    """One connection: its stream, its transport and the rules (`Peer`). One task reads; any may send.
+
+    :param outbound: whether we opened it
+    :param transport: how messages travel; without it in the clear (v1)
+    :ivar address: of the other end, "192.0.2.1:8333"
+    :ivar local_address: of ours
+    :ivar counts: messages received, by name
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, options: PeerOptions,
+                 outbound: bool, transport: Transport | None = None, observer: Observer | None = None,
+                 random: Random | None = None, own_nonces: Collection[int] = ()) -> None:
+        self._reader, self._writer = reader, writer
+        self.transport: Transport = transport or V1Transport(options.network)
+        self.peer = Peer(options, outbound, random, own_nonces)
+        self.observer = observer
+        self.address, self.local_address = (
+            format_endpoint(*end[:2]) if end else "" for end in map(writer.get_extra_info, ("peername", "sockname")))
+        self.counts: Counter[str] = Counter()
+        self._queue: deque[BTC] = deque()
+        self._ended = False
+
+    async def __aenter__(self) -> Connection:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection; what was sent before still goes out, for a second."""
+        self._writer.close()
+        try:
+            await asyncio.wait_for(self._writer.wait_closed(), 1.0)
+        except (OSError, asyncio.TimeoutError):
+            self.abort()
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        self._writer.transport.abort()
+
+    # Speaking
+
+    async def send(self, message: BTCMessage | BTC) -> None:
+        """Send a message, or a whole packet as it is, and wait while too much waits to go. Raises Disconnected."""
+        self._put(message)
+        await self._drain()
+
+    def post(self, message: BTCMessage | BTC) -> None:
+        """Send without waiting. A peer that lets more than `SEND_BUFFER` wait is disconnected."""
+        self._put(message)
+        if self._writer.transport.get_write_buffer_size() > SEND_BUFFER:
+            self.abort()
+
+    async def receive(self, timeout: float | None = None) -> BTC:
+        """The next packet; what the rules ask for is answered on the way.
+
+        :param timeout: seconds; None waits for ever
+
+        Raises TimedOut, Disconnected, HandshakeError.
+        """
+        while not self._queue:
+            await self._fill(timeout)
+        packet: Any = self._queue.popleft()
+        self.counts[str(packet.msgtype)] += 1
+        if self.observer:
+            self.observer(packet, False)
+        for answer in self.peer.receive(packet, time.time()):
+            self._put(answer)
+        await self._drain()
+        received: BTC = packet
+        return received
+
+    async def messages(self) -> AsyncIterator[BTC]:
+        """Every packet until the connection ends; keeps it alive. Raises as `receive`; TimedOut without a pong."""
+        beat = max(0.05, min(1.0, self.peer.options.ping_interval / 2))
+        while True:
+            for packet in self.peer.tick(time.time()):
+                await self.send(packet)
+            with suppress(TimedOut):
+                yield await self.receive(beat)
+
+    async def handshake(self) -> Any:
+        """Agree on the connection; the peer's `version`. Raises HandshakeError, TimedOut, Disconnected."""
+        wait = self.peer.options.handshake_timeout
+        deadline = time.monotonic() + wait
+        for packet in self.peer.start(time.time()):
+            self._put(packet)
+        await self._drain()
+        while not self.peer.established:
+            try:
+                await self.receive(max(0.001, deadline - time.monotonic()))
+            except TimedOut:
+                raise TimedOut(f"no handshake within {wait:g} s") from None
+        return self.peer.version
+
+    # The stream
+
+    def _put(self, message: BTCMessage | BTC) -> None:
+        packet = message if isinstance(message, BTC) else self.peer.envelope(message)
+        if self.observer:
+            self.observer(packet, True)
+        self.transport.send(bytes(packet))
+        self._flush()
+
+    def _flush(self) -> None:
+        data = self.transport.to_send()
+        if data:
+            self._writer.write(data)
+
+    async def _drain(self) -> None:
+        try:
+            await asyncio.wait_for(self._writer.drain(), SEND_TIMEOUT)
+        except asyncio.TimeoutError:
+            self.abort()
+            raise TimedOut(f"the peer read nothing for {SEND_TIMEOUT:g} s") from None
+        except OSError as error:
+            raise Disconnected(self._whence(error.strerror or str(error))) from error
+
+    async def _fill(self, timeout: float | None) -> None:
+        if self.transport.broken:
+            raise HandshakeError(self.transport.broken)
+        if self._ended:
+            raise Disconnected(self._whence("the peer closed the connection"))
+        try:
+            data = await asyncio.wait_for(self._reader.read(READ), timeout)
+        except asyncio.TimeoutError:
+            raise TimedOut("no message in time") from None
+        except OSError as error:
+            raise Disconnected(self._whence(error.strerror or str(error))) from error
+        frames = self.transport.receive(data) if data else self.transport.close()
+        self._ended = not data
+        self._queue.extend(BTC(frame.header + frame.payload) for frame in frames)
+        self._flush()
+
+    def _whence(self, text: str) -> str:
+        return text if self.peer.established else f"{text} during the handshake"
+
+
+async def open_connection(host: str, port: int, options: PeerOptions, timeout: float = 10.0,
+                          proxy: str | None = None, **more: Any) -> Connection:
+    """Connect to a node, without a handshake.
+
+    :param timeout: seconds for connecting
+    :param proxy: "host:port" of a SOCKS5 proxy
+    :param more: as `Connection` takes it
+
+    Raises Refused, TimedOut.
+    """
+    reader, writer = await open_streams(host, port, timeout, proxy)
+    return Connection(reader, writer, options, True, **more)

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Opening TCP connections, directly or through a SOCKS5 proxy (Tor), blocking and for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..chain.address import format_endpoint
+from ..errors import PeerError, Refused, TimedOut
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@contextmanager
+def _told(host: str, port: int, timeout: float) -> Iterator[None]:
+    """What goes wrong while connecting, as an error that names the host."""
+    where = format_endpoint(host, port)
+    try:
+        yield
+    except (TimeoutError, asyncio.TimeoutError):
+        raise TimedOut(f"{where}: no connection within {timeout:g} s") from None
+    except socket.gaierror as error:
+        raise Refused(f"{where}: the name is not known: {error.strerror or error}") from error
+    except (OSError, UnicodeError) as error:
+        raise Refused(f"{where}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _proxy_failed(host: str, port: int, proxy: str, timeout: float, error: Exception) -> PeerError:
+    from python_socks import ProxyTimeoutError
+
+    where = f"{format_endpoint(host, port)} by way of {proxy}"
+    if isinstance(error, (ProxyTimeoutError, TimeoutError, asyncio.TimeoutError)):
+        return TimedOut(f"{where}: no connection within {timeout:g} s")
+    return Refused(f"{where}: {getattr(error, 'strerror', None) or error}")
+
+
+def dial(host: str, port: int, timeout: float, proxy: str | None = None) -> socket.socket:
+    """A connected TCP socket.
+
+    :param timeout: seconds; also the socket's own from then on
+    :param proxy: "host:port" of a SOCKS5 proxy, which then resolves the name: also .onion
+
+    Raises Refused, TimedOut.
+    """
+    if proxy:
+        from python_socks import ProxyError
+        from python_socks.sync import Proxy
+
+        try:
+            sock = Proxy.from_url(f"socks5://{proxy}", rdns=True).connect(host, port, timeout)
+        except (ProxyError, OSError, ValueError) as error:
+            raise _proxy_failed(host, port, proxy, timeout, error) from error
+        sock.settimeout(timeout)
+    else:
+        with _told(host, port, timeout):
+            sock = socket.create_connection((host, port), timeout)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+async def open_streams(host: str, port: int, timeout: float, proxy: str | None = None) -> Streams:
+    """Likewise for asyncio, which sets TCP_NODELAY by itself. Raises Refused, TimedOut."""
+    if proxy:
+        from python_socks import ProxyError
+        from python_socks.async_.asyncio import Proxy
+
+        try:
+            sock = await Proxy.from_url(f"socks5://{proxy}", rdns=True).connect(host, port, timeout)
+        except (ProxyError, OSError, ValueError, asyncio.TimeoutError) as error:
+            raise _proxy_failed(host, port, proxy, timeout, error) from error
+        return await asyncio.open_connection(sock=sock)
+    with _told(host, port, timeout):
+        return await asyncio.wait_for(asyncio.open_connection(host, port), timeout)

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Connections of asyncio programs: against each other, and against peers that misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from scapy_btc.all import BTC, BTCPing, BTCPong, BTCVerack, BTCVersion
+from scapy_btc.errors import Disconnected, HandshakeError, Refused, TimedOut, WrongNetwork
+from scapy_btc.net import connection as module
+from scapy_btc.net.connection import Connection, open_connection
+from scapy_btc.peer.options import PeerOptions
+
+Treat = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+OPTIONS = PeerOptions(handshake_timeout=5)
+GREETING = bytes(BTC(magic="regtest") / BTCVersion()) + bytes(BTC(magic="regtest") / BTCVerack())
+
+
+def with_server(treat: Treat, use: Callable[[int], Awaitable[Any]]) -> Any:
+    """The result of `use(port)` while a server treats its connections as told."""
+    async def run() -> Any:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                await treat(reader, writer)
+            except (OSError, Disconnected):
+                pass
+            finally:
+                writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        try:
+            return await asyncio.wait_for(use(server.sockets[0].getsockname()[1]), 20)
+        finally:
+            server.close()
+
+    return asyncio.run(run())
+
+
+async def polite(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Our own side of an inbound connection: agrees, and answers what the rules ask for."""
+    async with Connection(reader, writer, OPTIONS, outbound=False) as served:
+        await served.handshake()
+        async for _ in served.messages():
+            pass
+
+
+def test_handshake_and_ping() -> None:
+    seen: list[tuple[Any, bool]] = []
+
+    async def use(port: int) -> None:
+        async with await open_connection("127.0.0.1", port, OPTIONS,
+                                         observer=lambda packet, sent: seen.append((packet.msgtype, sent))) as opened:
+            version = await opened.handshake()
+            assert version.user_agent == OPTIONS.user_agent and opened.address == f"127.0.0.1:{port}"
+            await opened.send(BTCPing(nonce=7))
+            packet: Any = await opened.receive(5)
+            while packet.msgtype != "pong":
+                packet = await opened.receive(5)
+            assert packet.nonce == 7
+            assert opened.counts["pong"] == 1
+
+    with_server(polite, use)
+    assert seen[0] == ("version", True) and ("verack", False) in seen and seen[-1] == ("pong", False)
+
+
+def test_liveness_is_kept_and_its_loss_noticed() -> None:
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(GREETING)
+        while await reader.read(1000):
+            pass
+
+    async def use(port: int) -> None:
+        options = PeerOptions(ping_interval=0.1, ping_timeout=0.3)
+        async with await open_connection("127.0.0.1", port, options) as opened:
+            await opened.handshake()
+            async for _ in opened.messages():
+                pass
+
+    with pytest.raises(TimedOut, match=r"no pong within 0.3 s"):
+        with_server(deaf, use)
+
+
+@pytest.mark.parametrize(("sent", "error"), [
+    (b"", Disconnected),
+    (GREETING[:100], Disconnected),
+    (b"SSH-2.0-OpenSSH_9.2p1\r\n" + bytes(40), HandshakeError),
+    (bytes(BTC(magic="mainnet") / BTCVersion()), WrongNetwork),
+    (bytes(BTC(magic="regtest") / BTCVersion(version=100)), HandshakeError),
+])
+def test_what_is_no_handshake(sent: bytes, error: type[Exception]) -> None:
+    async def treat(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(sent)
+        await writer.drain()
+        await reader.read(1000)
+
+    async def use(port: int) -> None:
+        async with await open_connection("127.0.0.1", port, OPTIONS) as opened:
+            await opened.handshake()
+
+    with pytest.raises(error):
+        with_server(treat, use)
+
+
+def test_silence_is_bounded() -> None:
+    async def treat(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async def use(port: int) -> None:
+        async with await open_connection("127.0.0.1", port, PeerOptions(handshake_timeout=0.2)) as opened:
+            await opened.handshake()
+
+    with pytest.raises(TimedOut, match=r"no handshake within 0.2 s"):
+        with_server(treat, use)
+
+
+def test_nobody_listens() -> None:
+    async def use(port: int) -> None:
+        await open_connection("127.0.0.1", 1, OPTIONS)
+
+    with pytest.raises(Refused, match=r"^127\.0\.0\.1:1: "):
+        with_server(polite, use)
+
+
+def test_a_peer_that_reads_nothing_costs_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SEND_TIMEOUT", 0.3)
+
+    async def treat(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(GREETING)
+        await asyncio.sleep(5)
+
+    large = BTC(magic="regtest", msgtype="large") / bytes(4_000_000)
+
+    async def wait(port: int) -> None:
+        async with await open_connection("127.0.0.1", port, OPTIONS) as opened:
+            await opened.handshake()
+            for _ in range(100):
+                await opened.send(large)
+
+    with pytest.raises(TimedOut, match=r"read nothing for 0.3 s"):
+        with_server(treat, wait)
+
+    async def post(port: int) -> int:
+        async with await open_connection("127.0.0.1", port, OPTIONS) as opened:
+            await opened.handshake()
+            for count in range(100):
+                if opened._writer.transport.is_closing():
+                    return count
+                opened.post(large)
+            return 100
+
+    assert with_server(treat, post) < 15
+
+
+def test_a_pong_does_not_come_from_nowhere() -> None:
+    """Wrong nonces do not count as answers."""
+    async def treat(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(GREETING)
+        for nonce in range(20):
+            writer.write(bytes(BTC(magic="regtest") / BTCPong(nonce=nonce)))
+            await asyncio.sleep(0.05)
+
+    async def use(port: int) -> None:
+        async with await open_connection("127.0.0.1", port, PeerOptions(ping_interval=0.1, ping_timeout=0.4)) as opened:
+            await opened.handshake()
+            async for _ in opened.messages():
+                pass
+
+    with pytest.raises(TimedOut):
+        with_server(treat, use)
