@@ -56,3 +56,19 @@ class WrongNetwork(HandshakeError):
 
 class NotFound(PeerError):
     """The peer does not have what was asked for."""
+
+
+class InvalidHeader(PeerError):
+    """A block header that breaks the network's rules.
+
+    :ivar reason: Bitcoin Core's word for it: "bad-diffbits", "high-hash", "time-too-old" ...
+    :ivar height: None where the header before it is not known
+    """
+
+    def __init__(self, reason: str, text: str, height: int | None = None) -> None:
+        super().__init__(f"header{'' if height is None else f' {height}'}: {text} ({reason})")
+        self.reason, self.height = reason, height
+
+
+class InvalidFilter(PeerError):
+    """A compact block filter, or a header of one, that does not follow from what is known (BIP 157)."""

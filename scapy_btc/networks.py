@@ -37,6 +37,14 @@ class Network:
     """80-byte header of the first block."""
     pow_limit: int | None = None
     """Easiest target that is allowed."""
+    retarget: bool = True
+    """Whether the target follows, every 2016 blocks, the time that they took."""
+    min_difficulty_blocks: bool = False
+    """Whether a block more than 20 minutes after the one before it may have the easiest target."""
+    bip94: bool = False
+    """Whether a new target follows from that of the first block of a period, and time may not warp between periods."""
+    halving_interval: int = 210_000
+    """Blocks until the subsidy is halved."""
     pubkey_prefix: int | None = None
     """Version byte of Base58 addresses that pay to a key hash."""
     script_prefix: int | None = None
@@ -118,6 +126,7 @@ TESTNET3 = Network(
     ),
     genesis=_genesis(_TIMES, "dae5494dffff001d1aa4ae18"),
     pow_limit=_EASIEST_MAIN,
+    min_difficulty_blocks=True,
     pubkey_prefix=111,
     script_prefix=196,
     bech32_hrp="tb",
@@ -137,6 +146,7 @@ TESTNET4 = replace(
         "[fc1f:22c3:95dc:a3af:4a93:8251:beb9:1858]:48333",
     ),
     genesis=_genesis("4e7b2b9128fe0291db0693af2ae418b767e657cd407e80cb1434221eaea7a07a", "046f3566ffff001dbb0c7817"),
+    bip94=True,
     note="BIP 94",
 )
 SIGNET = replace(
@@ -156,6 +166,7 @@ SIGNET = replace(
     ),
     genesis=_genesis(_TIMES, "008f4d5fae77031e8ad22203"),
     pow_limit=0x377AE << 216,
+    min_difficulty_blocks=False,
     challenge=bytes.fromhex(
         "512103ad5e0edad18cb1f0fc0d28a3d4f1f3e445640337489abb10404f2d1e086be430"
         "210359ef5021964fe22d6f8e05b2463c9540ce96883fe3b278760f048f5189f2e6c452ae"
@@ -173,6 +184,8 @@ REGTEST = replace(
     fixed_peers=(),
     genesis=_genesis(_TIMES, "dae5494dffff7f2002000000"),
     pow_limit=(1 << 255) - 1,
+    retarget=False,
+    halving_interval=150,
     bech32_hrp="bcrt",
     note="private; the testnets before 2012 used the same magic on port 18333",
 )
