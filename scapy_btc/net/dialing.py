@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,12 @@ def _told(host: str, port: int, timeout: float) -> Iterator[None]:
     except socket.gaierror as error:
         raise Refused(f"{where}: the name is not known: {error.strerror or error}") from error
     except (OSError, UnicodeError) as error:
-        raise Refused(f"{where}: {getattr(error, 'strerror', None) or error}") from error
+        raise Refused(f"{where}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """What the system says; asyncio puts a text of its own into `strerror`."""
+    return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
 
 
 def _proxy_failed(host: str, port: int, proxy: str, timeout: float, error: Exception) -> PeerError:
@@ -34,7 +40,7 @@ def _proxy_failed(host: str, port: int, proxy: str, timeout: float, error: Excep
     where = f"{format_endpoint(host, port)} by way of {proxy}"
     if isinstance(error, (ProxyTimeoutError, TimeoutError, asyncio.TimeoutError)):
         return TimedOut(f"{where}: no connection within {timeout:g} s")
-    return Refused(f"{where}: {getattr(error, 'strerror', None) or error}")
+    return Refused(f"{where}: {_reason(error)}")
 
 
 def dial(host: str, port: int, timeout: float, proxy: str | None = None) -> socket.socket:

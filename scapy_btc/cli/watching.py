@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Watching transactions, on connections and on captures, and printing them: what `mempool` does."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import click
+
+from ..analysis.mempool import MempoolWatch, Sighting
+from ..capture.reader import read
+from ..errors import PeerError
+from ..layers.registry import printable
+from ..layers.txfields import coins
+from ..net.connection import Connection
+from ..net.pool import Candidates, keep_connected
+from ..networks import Network
+from ..peer.options import PeerOptions
+from ..text import format_time, plural
+from .talking import output
+
+SHOWN = 3
+"""Outputs that a line shows."""
+
+
+class Enough(Exception):
+    """What was to be shown was shown."""
+
+
+class Lines:
+    """Prints transactions, and counts.
+
+    :param limit: raise `Enough` after so many
+    """
+
+    def __init__(self, watch: MempoolWatch, form: str, limit: int | None) -> None:
+        self.watch, self.form, self.limit = watch, form, limit
+        self.count = 0
+
+    def show(self, seen: Sighting) -> None:
+        """Print one transaction."""
+        output(self.form, line(seen) if self.form == "text" else "", record(seen) if self.form != "text" else {})
+        self.count += 1
+        if self.limit and self.count >= self.limit:
+            raise Enough
+
+    def close(self) -> None:
+        """The closing counts: one line for each peer."""
+        click.echo(f"{self.count:,} {plural(self.count, 'transaction')}", err=True)
+        for peer, tally in sorted(self.watch.peers.items(), key=lambda entry: -entry[1].first):
+            later = tally.announced - tally.first
+            mean = f", {tally.behind / later * 1e3:.1f} ms behind the first on average" if later else ""
+            click.echo(f"  {peer:<40} announced {tally.announced:,}, first {tally.first:,}{mean}", err=True)
+
+
+def line(seen: Sighting) -> str:
+    """One transaction for people."""
+    moment = format_time(int(seen.time * 1e9))[:26].replace("T", " ")
+    outputs = ", ".join(f"{where or kind} {coins(amount)}" for amount, where, kind in seen.outputs[:SHOWN])
+    more = len(seen.outputs) - SHOWN
+    fee = "fee unknown" if seen.feerate is None else f"{seen.feerate:.2f} sat/vB"
+    first, others = seen.announced[0][0], len(seen.announced) - 1
+    return (f"{moment} {seen.txid} {seen.vsize} vB, {fee}, {seen.inputs} in, {len(seen.outputs)} out: {outputs}"
+            f"{f' and {more} more' if more > 0 else ''}; first {first}{f' of {others + 1}' if others else ''}")
+
+
+def record(seen: Sighting) -> dict[str, Any]:
+    """One transaction for programs."""
+    start = seen.announced[0][1]
+    found: dict[str, Any] = {
+        "time": format_time(int(seen.time * 1e9)), "txid": seen.txid, "wtxid": seen.wtxid, "size": seen.size,
+        "vsize": seen.vsize, "weight": seen.weight, "inputs": seen.inputs,
+        "outputs": [{"value": amount, "script_type": kind, **({"address": where} if where else {})}
+                    for amount, where, kind in seen.outputs],
+        "announced": [{"peer": peer, "seconds": round(when - start, 6)} for peer, when in seen.announced],
+    }
+    if seen.fee is not None:
+        found |= {"fee": seen.fee, "feerate": round(seen.fee / seen.vsize, 3)}
+    return found
+
+
+def watch_capture(source: str, network: Network, lines: Lines) -> None:
+    """The transactions of a capture, at its times."""
+    with read(source) as messages:
+        for message in messages:
+            if message.msgtype in ("inv", "tx", "block"):
+                _, seen = lines.watch.receive(message.source, message.packet.payload, message.time_ns / 1e9)
+                if seen:
+                    try:
+                        lines.show(seen)
+                    except Enough:
+                        return
+
+
+class Watching:
+    """Tells a watch what the connections of a pool say, and asks what it wants."""
+
+    def __init__(self, lines: Lines, learn: Callable[[str, int], None] | None) -> None:
+        self.lines, self.watch, self.learn = lines, lines.watch, learn
+
+    def opened(self, connection: Connection) -> None:
+        said: Any = connection.peer.version
+        agent = printable((said.user_agent or b"").decode("utf-8", "backslashreplace"))
+        click.echo(f"connected to {connection.address} {agent}", err=True)
+        if self.learn:
+            from ..messages.addresses import BTCGetAddr
+
+            connection.post(BTCGetAddr())
+
+    def message(self, connection: Connection, packet: Any) -> None:
+        message = packet.payload
+        asked, seen = self.watch.receive(connection.address, message, time.time())
+        for question in asked:
+            connection.post(question)
+        if self.learn and packet.msgtype in ("addr", "addrv2"):
+            for entry in message.addresses:
+                self.learn(str(getattr(entry, "ip", None) or entry.address), entry.port)
+        if seen:
+            self.lines.show(seen)
+
+    def closed(self, endpoint: str, reason: PeerError) -> None:
+        text = printable(str(reason))
+        click.echo(text if text.startswith(endpoint) else f"{endpoint}: {text}", err=True)
+        self.watch.forget(endpoint, time.time())
+
+    def tick(self, connections: dict[str, Connection]) -> None:
+        for peer, question in self.watch.tick(time.time()):
+            if peer in connections:
+                connections[peer].post(question)
+
+
+def watch_nodes(ends: list[tuple[str, int]], count: int, network: Network, lines: Lines, seconds: float | None,
+                timeout: float, proxy: str | None) -> None:
+    """Watch nodes until enough was seen, the time is over, or Ctrl-C.
+
+    :param ends: those that were named; more than these are learned from them
+    """
+    candidates = Candidates(ends)
+    handler = Watching(lines, (lambda host, port: candidates.add((host, port))) if count > len(ends) else None)
+    options = PeerOptions(network=network)
+
+    async def run() -> None:
+        await asyncio.wait_for(keep_connected(count, candidates, options, handler, timeout, proxy), seconds)
+
+    with suppress(asyncio.TimeoutError, Enough):
+        asyncio.run(run())
