@@ -78,7 +78,7 @@ def test_peers_that_end_hang_and_talk_nonsense(monkeypatch: pytest.MonkeyPatch) 
 
     async def ends(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(GREETING)
-        await reader.readexactly(100)
+        await reader.readuntil(b"verack")
 
     async def hangs(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
@@ -100,7 +100,8 @@ def test_peers_that_end_hang_and_talk_nonsense(monkeypatch: pytest.MonkeyPatch) 
         return treated
 
     async def run() -> tuple[Notes, list[str]]:
-        servers = [await asyncio.start_server(closing(treat), "127.0.0.1", 0) for treat in (ends, hangs, nonsense, stays)]
+        servers = [await asyncio.start_server(closing(treat), "127.0.0.1", 0)
+                   for treat in (ends, hangs, nonsense, stays)]
         ports = [server.sockets[0].getsockname()[1] for server in servers]
         notes = Notes()
         with suppress(asyncio.TimeoutError):
