@@ -72,3 +72,18 @@ class InvalidHeader(PeerError):
 
 class InvalidFilter(PeerError):
     """A compact block filter, or a header of one, that does not follow from what is known (BIP 157)."""
+
+
+class Rejected(PeerError):
+    """A transaction or a block that is not accepted.
+
+    :ivar reason: Bitcoin Core's word for it: "bad-txnmrklroot", "txn-mempool-conflict" ...
+    """
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(f"{text} ({reason})")
+        self.reason = reason
+
+
+class Misbehaved(PeerError):
+    """The peer broke a rule for which nodes disconnect it."""

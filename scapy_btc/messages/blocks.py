@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from scapy.fields import LEIntField, LELongField
 
+from ..chain.block_filter import basic_elements, build
 from ..layers.fields import BytesField, CompactSizeField, HashField
 from ..layers.lists import raws
 from ..layers.packet import BTCPacket
@@ -17,7 +18,7 @@ from ..layers.values import CompactSizeListField, HashListField, IntListField
 from ..text import plural
 from ..wire.hashes import hash_hex, sha256d
 from .parts import BTCBlockHeader
-from .transactions import BTCTx, txid_of
+from .transactions import BTCTx, BTCTxOut, txid_of
 
 
 class _HeaderFirst(BTCMessage):
@@ -185,3 +186,18 @@ def block_transactions(payload: bytes) -> Iterator[tuple[int, int]]:
         end = BTCTx.plan.end(payload, p, len(payload), [])
         yield p, end
         p = end
+
+
+def output_scripts(payload: bytes) -> Iterator[bytes]:
+    """The scripts of all outputs in a `block` payload, in order."""
+    places = BTCTxOut.plan.starts
+    for start, end in block_transactions(payload):
+        p, stop = BTCTx.plan.starts(payload, start, end)[6:8]
+        while p < stop:
+            _, _, script, p = places(payload, p, stop)
+            yield payload[script:p]
+
+
+def basic_filter(payload: bytes, spent_scripts: Iterable[bytes]) -> bytes:
+    """The encoded basic filter (BIP 158) of a `block` payload; the block does not hold the scripts that it spends."""
+    return build(sha256d(payload[:80]), basic_elements(output_scripts(payload), spent_scripts))
