@@ -59,6 +59,9 @@ FINDINGS: dict[str, Finding] = {
     "repeated-handshake": Finding(_W, "a second `version` or `verack` of the same side"),
     "before-verack": Finding(_W, "sent before the sender's own `verack`; Bitcoin Core ignores it"),
     "after-verack": Finding(_E, "must come between `version` and `verack`; Bitcoin Core disconnects"),
+    # what a proxy did
+    "dropped": Finding(_N, "the proxy did not pass it on: its receiver never saw it"),
+    "injected": Finding(_N, "the proxy sent it, not the end that is named as its source"),
     # the encoding
     "malformed": Finding(_E, "the payload ends before its last field, or breaks its format"),
     "trailing-bytes": Finding(_W, "bytes after the last field; Bitcoin Core ignores them"),
@@ -154,23 +157,37 @@ def _headers(payload: bytes, pow_limit: int | None) -> Iterator[str]:
 
 
 def _block(payload: bytes) -> Iterator[str]:
-    txids, wtxids = [], []
-    for places in transactions_in("block", payload):
-        yield from _transaction(payload, places)
-        txids.append(txid_at(payload, places))
-        wtxids.append(sha256d(payload[places[0]:places[-1]]) if places[3] > places[1] else txids[-1])
+    places = list(transactions_in("block", payload))
+    for place in places:
+        yield from _transaction(payload, place)
+    yield from uncommitted(payload, places)
+
+
+def uncommitted(payload: bytes, places: list[Places]) -> Iterator[str]:
+    """The codes of what the header of a `block` payload, and its coinbase, do not commit to.
+
+    :param places: where its transactions are, as `transactions_in` gives them
+    """
+    txids = [txid_at(payload, place) for place in places]
     root, mutated = merkle_root(txids)
     if root != payload[36:68]:
         yield "bad-merkle-root"
     elif mutated:
         yield "mutated-merkle-tree"
-    if wtxids != txids:  # a block without any witness was asked for without them
-        first = next(transactions_in("block", payload))
-        coinbase = BTCTx.plan.record(payload, first[0], first[-1])[0]
-        scripts = [bytes.fromhex(output["script"]) for output in coinbase["outputs"]]
-        stack = [bytes.fromhex(item) for item in coinbase["witness"][0]] if coinbase.get("witness") else []
-        if not check_witness_commitment(wtxids, scripts, stack):
-            yield "bad-witness-commitment"
+    if not any(map(has_witness, places)):  # a block without any was asked for without them
+        return
+    wtxids = [sha256d(payload[place[0]:place[-1]]) if has_witness(place) else txid
+              for place, txid in zip(places, txids, strict=True)]
+    coinbase = BTCTx.plan.record(payload, places[0][0], places[0][-1])[0]
+    scripts = [bytes.fromhex(output["script"]) for output in coinbase["outputs"]]
+    stack = [bytes.fromhex(item) for item in coinbase["witness"][0]] if coinbase.get("witness") else []
+    if not check_witness_commitment(wtxids, scripts, stack):
+        yield "bad-witness-commitment"
+
+
+def has_witness(places: Places) -> bool:
+    """Whether a transaction, of which is known where its fields are, is in the extended form of BIP 144."""
+    return places[3] > places[1]
 
 
 def _partial_tree(payload: bytes) -> Iterator[str]:
