@@ -30,6 +30,10 @@ class MissingDependency(BTCError):
     """A feature whose optional package is not installed; the message says how to install it."""
 
 
+class StoreError(BTCError):
+    """A file in which something is kept (addresses, headers) that cannot be read or written, or is of another kind."""
+
+
 class PeerError(BTCError):
     """A conversation with a peer that failed."""
 
@@ -52,6 +56,10 @@ class HandshakeError(PeerError):
 
 class WrongNetwork(HandshakeError):
     """The peer speaks on another network."""
+
+
+class TooMuch(PeerError):
+    """The peer sends more than it may."""
 
 
 class NotFound(PeerError):
