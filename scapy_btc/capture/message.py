@@ -52,6 +52,8 @@ class Message:
     """The envelope as it stood on the wire. In a log magic and checksum are not on record."""
     said: str | None = None
     """What its sender had said before: "version", "verack", or "" for neither; None: the beginning is not on record."""
+    fate: str = ""
+    """What a proxy did: "dropped" (it came and was not passed on), "injected" (the other way round), "" for nothing."""
     _found: list[str] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
@@ -79,6 +81,8 @@ class Message:
             misplaced = out_of_order(self.said, self.msgtype)
             if misplaced:
                 found.append(misplaced)
+        if self.fate:
+            found.append(self.fate)
         return found
 
     @property

@@ -28,10 +28,13 @@ class Recorder:
     def __call__(self, packet: BTC, sent: bool) -> None:
         self._count += 1
         source, destination = self._ends if sent else self._ends[::-1]
-        raw = bytes(packet)
-        payload, command, said = raw[HEADER_SIZE:], raw[4:16], raw[20:HEADER_SIZE]
-        verdict = "ok" if said == checksum(payload) else "bad"
-        name = message_name(command)
-        frame = Frame(raw[:4], name, command, len(payload), said, payload, 0, len(raw), verdict)
-        self._sink(Message(time.time_ns(), source, destination, 0, self._network, "v1", msgtype_text(name), payload,
-                           verdict, (self._count, self._count), frame))
+        frame = frame_of(bytes(packet))
+        self._sink(Message(time.time_ns(), source, destination, 0, self._network, "v1", msgtype_text(frame.msgtype),
+                           frame.payload, frame.verdict, (self._count, self._count), frame))
+
+
+def frame_of(raw: bytes) -> Frame:
+    """The frame of one message, given with its 24-byte header."""
+    payload, command, said = raw[HEADER_SIZE:], raw[4:16], raw[20:HEADER_SIZE]
+    verdict = "ok" if said == checksum(payload) else "bad"
+    return Frame(raw[:4], message_name(command), command, len(payload), said, payload, 0, len(raw), verdict)

@@ -22,6 +22,10 @@ class Transport(Protocol):
     def broken(self) -> str:
         """Why nothing that the peer sends can be read any more; "" while it can."""
 
+    @property
+    def held(self) -> int:
+        """Bytes of the peer that wait for the rest of their message."""
+
     def receive(self, data: bytes) -> list[Frame]:
         """Take bytes of the peer; the messages that they complete. What comes after `broken` is dropped."""
 
@@ -47,6 +51,10 @@ class V1Transport:
         self._decoder = V1Decoder([network] if network else None, live=True)
         self._out: list[bytes] = []
         self.broken = ""
+
+    @property
+    def held(self) -> int:
+        return self._decoder.held
 
     def receive(self, data: bytes) -> list[Frame]:
         if self.broken:
