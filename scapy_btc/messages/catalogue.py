@@ -31,6 +31,11 @@ def catalogue() -> list[type[BTCMessage]]:
     return sorted(messages(), key=lambda cls: (cls.status != "active", cls.msgtype))
 
 
+def short_ids() -> dict[int, bytes]:
+    """Names of messages by their one-byte ids in the encrypted transport (BIP 324)."""
+    return {cls.short_id: cls.msgtype.encode() for cls in messages() if cls.short_id is not None}
+
+
 def purpose(cls: type[Any]) -> str:
     """The first line of a class's documentation."""
     return (inspect.getdoc(cls) or "").split("\n")[0]
