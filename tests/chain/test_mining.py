@@ -11,10 +11,9 @@ import pytest
 from bitcoin.core import (
     CBlock,
     CheckBlock,
-    CMutableTransaction,
-    CMutableTxIn,
     COutPoint,
     CTransaction,
+    CTxIn,
     CTxInWitness,
     CTxOut,
     CTxWitness,
@@ -41,10 +40,9 @@ def regtest() -> Iterator[None]:
 
 
 def transaction(number: int, witness: bool) -> CTransaction:
-    tx = CMutableTransaction([CMutableTxIn(COutPoint(bytes([number]) * 32, 0))], [CTxOut(1000, CScript(b"\x51"))])
-    if witness:
-        tx.wit = CTxWitness([CTxInWitness(CScriptWitness([b"witness", b""]))])
-    return CTransaction.from_tx(tx)
+    stack = CTxWitness([CTxInWitness(CScriptWitness([b"witness", b""]))] if witness else [])
+    inputs, outputs = [CTxIn(COutPoint(bytes([number]) * 32, 0))], [CTxOut(1000, CScript(b"\x51"))]
+    return CTransaction(inputs, outputs, witness=stack)
 
 
 def mined(*transactions: CTransaction, fee: int = 0, **changed: Any) -> CBlock:
@@ -72,7 +70,8 @@ def test_a_block_with_transactions(count: int, witness: bool) -> None:
     CheckBlock(block, cur_time=TIME)
     assert len(block.vtx) == 1 + count and block.vtx[0].vout[0].nValue == 50 * 10**8 + 7 * count
     scripts = [bytes(out.scriptPubKey) for out in block.vtx[0].vout]
-    stacks = [bytes(item) for entry in block.vtx[0].wit.vtxinwit for item in entry.scriptWitness.stack]
+    of_inputs = block.vtx[0].wit.vtxinwit  # codespell:ignore wit
+    stacks = [bytes(item) for entry in of_inputs for item in entry.scriptWitness.stack]
     wtxids = [sha256d(tx.serialize()) for tx in block.vtx]
     assert check_witness_commitment(wtxids, scripts, stacks) is (True if witness else None)
 
