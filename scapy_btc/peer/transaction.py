@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A transaction as a node looks at it: its ids, what it spends and what it creates, read from its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ..errors import FormatError
+from ..layers.plan import BROKEN
+from ..messages.blocks import BTCBlock
+from ..messages.transactions import BTCTx, BTCTxIn, BTCTxOut, Places, txid_at
+from ..protocol import WITNESS_SCALE_FACTOR
+from ..wire.hashes import sha256d
+
+NO_OUTPOINT = bytes(32) + b"\xff" * 4
+"""What a coinbase spends."""
+
+
+class TxInput(NamedTuple):
+    outpoint: bytes
+    """36 wire bytes."""
+    script: bytes
+    sequence: int
+
+
+class TxOutput(NamedTuple):
+    value: int
+    """Satoshi."""
+    script: bytes
+
+
+class Tx:
+    """A transaction inside a buffer. Hashes are 32 wire bytes.
+
+    :param places: where its fields are, as `BTCTx.plan.starts` gives them; without it the buffer is a transaction
+
+    Raises FormatError for bytes that are none.
+    """
+
+    __slots__ = ("_buffer", "_places", "txid", "wtxid")
+
+    def __init__(self, buffer: bytes, places: Places | None = None) -> None:
+        if places is None:
+            places = _places(buffer, 0)
+            if places[-1] != len(buffer):
+                raise FormatError("bytes after the end of the transaction")
+        self._buffer, self._places = buffer, places
+        self.txid = txid_at(buffer, places)
+        self.wtxid = sha256d(self.raw) if self.has_witness else self.txid
+
+    @property
+    def raw(self) -> bytes:
+        """The form that is sent."""
+        return self._buffer[self._places[0]:self._places[-1]]
+
+    @property
+    def has_witness(self) -> bool:
+        return self._places[1] != self._places[3]
+
+    @property
+    def stripped(self) -> bytes:
+        """The form without witness."""
+        if not self.has_witness:
+            return self.raw
+        buffer, (version, marker, _, inputs, _, _, _, witness, lock_time, end) = self._buffer, self._places
+        return buffer[version:marker] + buffer[inputs:witness] + buffer[lock_time:end]
+
+    @property
+    def weight(self) -> int:
+        return (WITNESS_SCALE_FACTOR - 1) * len(self.stripped) + self._places[-1] - self._places[0]
+
+    @property
+    def vsize(self) -> int:
+        """Virtual bytes, rounded up."""
+        return -(-self.weight // WITNESS_SCALE_FACTOR)
+
+    @property
+    def lock_time(self) -> int:
+        return int.from_bytes(self._buffer[self._places[8]:self._places[9]], "little")
+
+    def inputs(self) -> Iterator[TxInput]:
+        buffer, p, stop = self._buffer, self._places[4], self._places[5]
+        while p < stop:
+            outpoint, length, script, sequence, end = BTCTxIn.plan.starts(buffer, p, stop)
+            yield TxInput(buffer[outpoint:length], buffer[script:sequence],
+                          int.from_bytes(buffer[sequence:end], "little"))
+            p = end
+
+    def outputs(self) -> Iterator[TxOutput]:
+        buffer, p, stop = self._buffer, self._places[6], self._places[7]
+        while p < stop:
+            value, length, script, end = BTCTxOut.plan.starts(buffer, p, stop)
+            yield TxOutput(int.from_bytes(buffer[value:length], "little", signed=True), buffer[script:end])
+            p = end
+
+    def outpoint(self, index: int) -> bytes:
+        """The 36 wire bytes that name one of its outputs."""
+        return self.txid + index.to_bytes(4, "little")
+
+    @property
+    def is_coinbase(self) -> bool:
+        return [spent.outpoint for spent in self.inputs()] == [NO_OUTPOINT]
+
+    def witness(self) -> list[list[bytes]]:
+        """The witness stack of each input; nothing where it has none."""
+        return [list(stack.items) for stack in BTCTx.from_wire(self.raw).witness] if self.has_witness else []
+
+
+def _places(buffer: bytes, start: int) -> Places:
+    try:
+        return BTCTx.plan.starts(buffer, start, len(buffer))
+    except BROKEN as error:
+        raise FormatError(f"no transaction: {error}") from None
+
+
+def transactions_of(block: bytes) -> list[Tx]:
+    """The transactions of a `block` payload. Raises FormatError for bytes that are no block."""
+    try:
+        *_, p, end = BTCBlock.plan.starts(block, 0, len(block))
+    except BROKEN as error:
+        raise FormatError(f"no block: {error}") from None
+    if end != len(block):
+        raise FormatError("bytes after the end of the block")
+    found = []
+    while p < end:
+        places = _places(block, p)
+        found.append(Tx(block, places))
+        p = places[-1]
+    return found
