@@ -157,37 +157,23 @@ def _headers(payload: bytes, pow_limit: int | None) -> Iterator[str]:
 
 
 def _block(payload: bytes) -> Iterator[str]:
-    places = list(transactions_in("block", payload))
-    for place in places:
-        yield from _transaction(payload, place)
-    yield from uncommitted(payload, places)
-
-
-def uncommitted(payload: bytes, places: list[Places]) -> Iterator[str]:
-    """The codes of what the header of a `block` payload, and its coinbase, do not commit to.
-
-    :param places: where its transactions are, as `transactions_in` gives them
-    """
-    txids = [txid_at(payload, place) for place in places]
+    txids, wtxids = [], []
+    for places in transactions_in("block", payload):
+        yield from _transaction(payload, places)
+        txids.append(txid_at(payload, places))
+        wtxids.append(sha256d(payload[places[0]:places[-1]]) if places[3] > places[1] else txids[-1])
     root, mutated = merkle_root(txids)
     if root != payload[36:68]:
         yield "bad-merkle-root"
     elif mutated:
         yield "mutated-merkle-tree"
-    if not any(map(has_witness, places)):  # a block without any was asked for without them
-        return
-    wtxids = [sha256d(payload[place[0]:place[-1]]) if has_witness(place) else txid
-              for place, txid in zip(places, txids, strict=True)]
-    coinbase = BTCTx.plan.record(payload, places[0][0], places[0][-1])[0]
-    scripts = [bytes.fromhex(output["script"]) for output in coinbase["outputs"]]
-    stack = [bytes.fromhex(item) for item in coinbase["witness"][0]] if coinbase.get("witness") else []
-    if not check_witness_commitment(wtxids, scripts, stack):
-        yield "bad-witness-commitment"
-
-
-def has_witness(places: Places) -> bool:
-    """Whether a transaction, of which is known where its fields are, is in the extended form of BIP 144."""
-    return places[3] > places[1]
+    if wtxids != txids:  # a block without any witness was asked for without them
+        first = next(transactions_in("block", payload))
+        coinbase = BTCTx.plan.record(payload, first[0], first[-1])[0]
+        scripts = [bytes.fromhex(output["script"]) for output in coinbase["outputs"]]
+        stack = [bytes.fromhex(item) for item in coinbase["witness"][0]] if coinbase.get("witness") else []
+        if not check_witness_commitment(wtxids, scripts, stack):
+            yield "bad-witness-commitment"
 
 
 def _partial_tree(payload: bytes) -> Iterator[str]:
