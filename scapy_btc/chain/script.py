@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Scripts for people: disassembly in Bitcoin Core's style, kind of output, and address.
+"""Scripts for people: disassembly in Bitcoin Core's style, kind of output, address, and the way back from it.
 
 Op code names, Base58 and Bech32 come from btclib, which is loaded on first use.
 """
@@ -11,6 +11,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
+from ..errors import FormatError
 from ..networks import Network
 
 _OP_PUSHDATA1 = 0x4C
@@ -172,6 +173,39 @@ def address(script: bytes, network: Network) -> str | None:
     if program is None or kind == "nonstandard" or network.bech32_hrp is None:
         return None
     return _bech32(network.bech32_hrp, *program)
+
+
+def script_of(text: str, network: Network) -> bytes:
+    """The output script that an address of a network stands for. Raises FormatError."""
+    hrp = network.bech32_hrp
+    try:
+        if hrp and text.lower().startswith(f"{hrp}1"):
+            return _script_of_bech32(text)
+        payload = _base58_payload(text)
+    except ValueError as error:
+        reason = str(error).partition(" instead")[0]
+        raise FormatError(f"not an address of {network}: {text[:100]!r}: {reason[:100]}") from error
+    prefix, digest = payload[0], payload[1:]
+    if len(digest) == 20 and prefix == network.pubkey_prefix:
+        return b"\x76\xa9\x14" + digest + b"\x88\xac"
+    if len(digest) == 20 and prefix == network.script_prefix:
+        return b"\xa9\x14" + digest + b"\x87"
+    raise FormatError(f"not an address of {network}: {text[:100]!r}")
+
+
+def _script_of_bech32(text: str) -> bytes:
+    from btclib import b32, bech32
+
+    _, (version, *values) = bech32.decode(text)
+    program = bytes(b32.power_of_2_base_conversion(values, 5, 8, False))
+    b32.bytes_from_witness_program(version, program)  # checks its length
+    return bytes((version and _OP_1 - 1 + version, len(program))) + program
+
+
+def _base58_payload(text: str) -> bytes:
+    from btclib import base58
+
+    return base58.decode(text)
 
 
 def _base58(payload: bytes) -> str:

@@ -39,7 +39,7 @@ class LoadedFilter:
     def _updates(self, script: bytes) -> bool:
         if self._update == BloomUpdate.BLOOM_UPDATE_P2PUBKEY_ONLY:
             return script_type(script) in ("p2pk", "multisig")
-        return self._update == BloomUpdate.BLOOM_UPDATE_ALL
+        return bool(self._update == BloomUpdate.BLOOM_UPDATE_ALL)
 
     def merkle_block(self, header: bytes, transactions: Sequence[Tx]) -> tuple[BTCMerkleBlock, list[Tx]]:
         """The proof of those transactions of a block that match, and these."""

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scapy_btc import networks
-from scapy_btc.chain.script import address, disassemble, operations, script_type, witness_program
+from scapy_btc.chain.script import address, disassemble, operations, script_of, script_type, witness_program
+from scapy_btc.errors import FormatError
 from scapy_btc.networks import MAINNET, REGTEST, TESTNET3, Network
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "chain"
@@ -47,6 +48,30 @@ def test_decodescript(script, asm, kind, addressed):
 @pytest.mark.parametrize(("text", "script", "chain"), ADDRESSES, ids=[row[0][:16] for row in ADDRESSES])
 def test_addresses(text, script, chain):
     assert address(bytes.fromhex(script), networks.by_name(chain)) == text
+    assert script_of(text, networks.by_name(chain)).hex() == script
+
+
+# the first ten: BIP 350, invalid addresses
+@pytest.mark.parametrize("text", [
+    "tc1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vq5zuyut",
+    "bc1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqh2y7hd",
+    "BC1S0XLXVLHEMJA6C4DQV22UAPCTQUPFHLXM9H8Z3K2E72Q4K9HCZ7VQ54WELL",
+    "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kemeawh",
+    "bc1p38j9r5y49hruaue7wxjce0updqjuyyx0kh56v8s25huc6995vvpql3jow4",
+    "BC130XLXVLHEMJA6C4DQV22UAPCTQUPFHLXM9H8Z3K2E72Q4K9HCZ7VQ7ZWS8R",
+    "bc1pw5dgrnzv",
+    "bc1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7v8n0nx0muaewav253zgeav",
+    "BC1QR508D6QEJXTDG4Y5R3ZARVARYV98GJ9P",
+    "bc1gmk9yu",
+    "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNb",  # checksum
+    "mipcBbFg9gMiCh81Kj8tqqdgoZub1ZJRfn",  # testnet's
+    "5KYZdUEo39z3FPrtuX2QbbwGnNP5zTd7yyr2SC1j299sBCnWjss",  # a private key
+    "", "1", "bc1", "é", "bc1é", "bc1" + "q" * 5000, "1" * 5000,
+])
+def test_what_is_no_address_of_a_network(text):
+    with pytest.raises(FormatError, match=r"^not an address of mainnet: ") as error:
+        script_of(text, MAINNET)
+    assert len(str(error.value)) < 300
 
 
 # BIP 350, test vectors for v0-v16 addresses
