@@ -125,16 +125,26 @@ def shared_secret(ours: EphemeralKey, theirs: bytes, initiating: bool) -> bytes:
     return bytes(ffi.buffer(out))
 
 
-def derive(ours: EphemeralKey, theirs: bytes, initiating: bool, magic: bytes) -> SessionKeys:
-    """The keys of a connection on the network with that magic (4 bytes). Raises as `shared_secret` does."""
-    secret = shared_secret(ours, theirs, initiating)
+def _expand(secret: bytes, magic: bytes, info: bytes) -> bytes:
+    return HKDF(SHA256(), 32, _SALT + magic, info).derive(secret)
 
-    def expand(info: bytes) -> bytes:
-        return HKDF(SHA256(), 32, _SALT + magic, info).derive(secret)
 
-    terminators = expand(b"garbage_terminators")
+def terminators(secret: bytes, magic: bytes) -> tuple[bytes, bytes]:
+    """What follows the garbage of the initiator and of the responder, 16 bytes each."""
+    both = _expand(secret, magic, b"garbage_terminators")
+    return both[:TERMINATOR_SIZE], both[TERMINATOR_SIZE:]
+
+
+def session_keys(secret: bytes, magic: bytes) -> SessionKeys:
+    """The keys that follow from the shared secret, on the network with that magic (4 bytes)."""
+    first, second = terminators(secret, magic)
     return SessionKeys(
-        expand(b"session_id"),
-        DirectionKeys(expand(b"initiator_L"), expand(b"initiator_P"), terminators[:TERMINATOR_SIZE]),
-        DirectionKeys(expand(b"responder_L"), expand(b"responder_P"), terminators[TERMINATOR_SIZE:]),
+        _expand(secret, magic, b"session_id"),
+        DirectionKeys(_expand(secret, magic, b"initiator_L"), _expand(secret, magic, b"initiator_P"), first),
+        DirectionKeys(_expand(secret, magic, b"responder_L"), _expand(secret, magic, b"responder_P"), second),
     )
+
+
+def derive(ours: EphemeralKey, theirs: bytes, initiating: bool, magic: bytes) -> SessionKeys:
+    """The keys of a connection, for one of its ends. Raises as `shared_secret` does."""
+    return session_keys(shared_secret(ours, theirs, initiating), magic)

@@ -92,6 +92,11 @@ class V2Transport:
         return self._version_came
 
     @property
+    def held(self) -> int:
+        """Bytes of the peer that wait for the rest of what they belong to."""
+        return self._reader.held if self._reader else len(self._head)
+
+    @property
     def answered(self) -> bool:
         """Whether any byte of the peer came."""
         return bool(self._head)
@@ -231,6 +236,14 @@ class ResponderTransport:
     @property
     def name(self) -> str:
         return self._known.name if self._known else ""
+
+    @property
+    def handshake_done(self) -> bool:
+        return self._known.handshake_done if self._known else False
+
+    @property
+    def held(self) -> int:
+        return self._known.held if self._known else len(self._head)
 
     @property
     def broken(self) -> str:

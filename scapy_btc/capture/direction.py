@@ -86,7 +86,7 @@ class Direction:
     __slots__ = (
         "_counts", "_fin", "_first", "_limits", "_open", "_pos", "_receiver", "_started", "_waiting",
         "ack", "active", "connection", "ended", "expected", "isn", "key", "next", "number", "parts", "peer", "recent",
-        "time_ns", "wanted",
+        "shared", "time_ns", "wanted",
     )  # fmt: skip
 
     def __init__(
@@ -100,6 +100,8 @@ class Direction:
         self.key = key
         self.connection = connection
         self.peer: Direction = self
+        self.shared: Any = None
+        """What the receivers of both directions know together, if they do."""
         self.expected = -1
         """Sequence number that the fast path may take; -1: none. It moves on while `next` stays."""
         self.next = -1
@@ -233,8 +235,8 @@ class Direction:
             self._give_up(self._waiting, out)
         return out
 
-    def close(self) -> list[Any]:
-        """No more segments will come: hand on what waits, and say what is missing."""
+    def settle(self) -> list[Any]:
+        """No more segments will come: hand on what waits."""
         self.pause()
         out: list[Any] = []
         if self.ended:
@@ -244,6 +246,13 @@ class Direction:
         self._drain(out)
         while self._waiting and not self.ended:
             self._give_up(self._waiting, out)
+        return out
+
+    def close(self) -> list[Any]:
+        """The same, and say what is missing."""
+        out = self.settle()
+        if self.shared is not None:
+            out += self.peer.settle()  # what it says may be needed to read this direction
         if not self.ended:
             missing = self._missing_at_the_end()
             if missing and self._receiver:

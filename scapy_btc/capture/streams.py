@@ -6,14 +6,20 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
+from typing import TYPE_CHECKING
 
 from ..networks import Network, all_networks, by_magic, by_port
-from ..wire.events import Event, Frame, Gap, Skipped, Truncated, Unrecognised
+from ..wire.events import Event, Frame, Gap, Note, Skipped, Truncated, Unrecognised
 from ..wire.framing import V1Decoder
 from .direction import Direction, Limits
+from .encrypted import Conversation, Side
 from .link import endpoints
 from .message import Message, StreamEvent, msgtype_text
 from .reassembly import Reassembly
+
+if TYPE_CHECKING:
+    from ..bip324.keylog import KeyLog
+    from ..bip324.passive import V2Decoder
 
 _GATHERED = 1 << 16  # bytes of a message that are gathered before they are handed on
 _FEW, _MANY = 64, 4096  # segments whose frame numbers are all kept: of a stream nobody understands, of a long message
@@ -41,16 +47,18 @@ class StreamTable(Reassembly):
     """Takes frames with `feed` and gives messages and stream events.
 
     :param network: the network that the user says it is; else each stream's magic tells, then its port
+    :param keylog: keys of v2 connections (BIP 324)
     """
 
-    def __init__(self, network: Network | None = None, limits: Limits | None = None, first_connection: int = 0) -> None:
+    def __init__(self, network: Network | None = None, limits: Limits | None = None, first_connection: int = 0,
+                 keylog: KeyLog | None = None) -> None:
         super().__init__(self._open, limits, first_connection)
-        self.network = network
+        self.network, self.keylog = network, keylog
         known = all_networks()
         self.networks: tuple[Network, ...] = known if network is None or network in known else (network, *known)
 
-    def _open(self, direction: Direction) -> V1Receiver:
-        return V1Receiver(self, direction)
+    def _open(self, direction: Direction) -> StreamReceiver:
+        return StreamReceiver(self, direction)
 
 
 def network_of(magic: bytes, ports: Iterable[int] = (), said: Network | None = None) -> Network | None:
@@ -65,12 +73,13 @@ def network_of(magic: bytes, ports: Iterable[int] = (), said: Network | None = N
     return candidates[0] if candidates else None
 
 
-class V1Receiver:
+class StreamReceiver:
     """Makes messages of the bytes of one direction, and remembers which frames they came with."""
 
     __slots__ = (
-        "_connection", "_counts", "_decoder", "_destination", "_early", "_from_the_start", "_head", "_keep", "_marks",
-        "_network", "_ports", "_said", "_source", "_table", "wanted",
+        "_connection", "_counts", "_decoder", "_destination", "_direction", "_early", "_head", "_keep", "_marks",
+        "_network", "_ports", "_said", "_side", "_source", "_start", "_table", "_transport",
+        "wanted",
     )  # fmt: skip
 
     def __init__(self, table: StreamTable, direction: Direction) -> None:
@@ -79,37 +88,53 @@ class V1Receiver:
         self._connection = direction.connection
         self._source, self._destination = endpoints(direction.key)
         self._ports = [int(end.rpartition(":")[2]) for end in (self._source, self._destination)]
-        self._from_the_start = direction.from_the_start
-        self._decoder = V1Decoder(table.networks)
+        self._direction = direction
+        self._decoder: V1Decoder | V2Decoder = V1Decoder(table.networks)
+        self._transport = "v1"
         self.wanted = 1
         self._network: Network | None = None
         self._marks: list[_Mark] = []
         self._keep = _FEW
+        self._start: bytes | None = b""  # the first bytes, until it is known whether they are v1
         self._head = b""  # how a stream begins that is not v1
+        self._side: Side | None = None  # of such a stream, while it may turn out to be v2
         self._early: list[StreamEvent] = []  # until the first header is found
         self._said: str | None = "" if direction.from_the_start else None
 
     @property
     def held(self) -> int:
         """Bytes kept for an incomplete message, and what the marks take."""
-        return self._decoder.held + 160 * len(self._marks)
+        opening = len(self._side.opening) if self._side else 0
+        return self._decoder.held + 160 * len(self._marks) + opening
 
     def receive(self, parts: list[bytes], number: int, time_ns: int) -> Sequence[Message | StreamEvent]:
         """The next bytes of the stream: what they complete."""
         decoder = self._decoder
         marks = self._marks
         marks.append((decoder.offset, number, number, time_ns))
+        if self._start is not None:
+            self._start += b"".join(parts)
         events = decoder.feed_parts(parts)
         self.wanted = min(decoder.wanted, _GATHERED)
-        if events:
-            return self._report(events)
-        if len(marks) > self._keep:
+        out: Sequence[Message | StreamEvent] = self._report(events) if events else ()
+        if self._side:
+            out = self._listen(b"".join(parts), out)
+        elif self._start is not None:
+            out = self._begin(self._start, out)
+        if not events and len(marks) > self._keep:
             self._thin()
-        return ()
+        return out
 
     def lost(self, size: int, reason: str, number: int, time_ns: int) -> Sequence[Message | StreamEvent]:
         """A hole of that size."""
         self._said = None  # what was lost may have been a verack
+        self._start = None
+        if self._side:
+            self._side.torn = True
+        if isinstance(self._decoder, V1Decoder):
+            pass
+        elif not self._decoder.stopped:
+            reason += "; what follows in this direction cannot be decrypted"
         place = (number, number, time_ns) if number else self._span(self._decoder.offset, self._decoder.offset)
         events = self._decoder.gap(size)
         self.wanted = min(self._decoder.wanted, _GATHERED)
@@ -126,14 +151,66 @@ class V1Receiver:
         """The direction is over."""
         place = self._span(0, self._decoder.offset)
         out = self._report(self._decoder.close())
+        if self._side:
+            self._side.receiver = None
         unread = sum(event.bytes for event in self._early if event.event != "gap")
-        if unread and any(by_port(port) for port in self._ports):
-            hidden = self._from_the_start and not _is_text(self._head)
-            kind, reason = ("encrypted", "v2, or another protocol") if hidden else ("unrecognised", "no message in it")
+        conversation: Conversation | None = self._direction.shared
+        if unread and (self._is_bitcoins() or (conversation and conversation.has_key)):
+            hidden = self._direction.from_the_start and not _is_text(self._head)
+            why = conversation.reason if conversation else "v2, or another protocol"
+            kind, reason = ("encrypted", why) if hidden else ("unrecognised", "no message in it")
             self._counts[kind] += 1
             out.append(self._event(kind, unread, reason, place))
         elif unread:
             self._counts["streams of other protocols"] += 1
+        return out
+
+    def _is_bitcoins(self) -> bool:
+        """Whether one of the ports is a network's."""
+        return any(by_port(port) for port in self._ports)
+
+    def _begin(self, start: bytes, out: Sequence[Message | StreamEvent]) -> Sequence[Message | StreamEvent]:
+        """Once the first bytes show that the stream is not v1, look whether it is v2. `out`: what was found so far."""
+        table, direction = self._table, self._direction
+        if self._decoder.magic is None and not self._head:
+            return out  # too few bytes
+        self._start = None
+        if self._decoder.magic is not None or not (table.keylog or self._is_bitcoins()):
+            return out
+        if direction.shared is None:
+            magics = [network.magic for network in table.networks]
+            direction.shared = direction.peer.shared = Conversation(table.keylog, magics)
+        self._side = direction.shared.join(self)
+        return self._listen(start, out)
+
+    def _listen(self, data: bytes, out: Sequence[Message | StreamEvent]) -> Sequence[Message | StreamEvent]:
+        """Bytes of a stream that is not v1: they may show the keys of both directions."""
+        conversation: Conversation = self._direction.shared
+        assert self._side
+        decoders = conversation.feed(self._side, data)
+        if decoders is None:
+            return out
+        told = list(out)
+        for side, decoder in zip(conversation.sides, decoders, strict=True):
+            if side.receiver:
+                told += side.receiver._decrypt(side, decoder)
+        return told
+
+    def _decrypt(self, side: Side, decoder: V2Decoder) -> list[Message | StreamEvent]:
+        """Go on as v2, from the first byte."""
+        before, self._decoder = self._decoder, decoder
+        gaps = [event for event in self._early if event.event == "gap"]
+        self._transport, self._side, self._early = "v2", None, []
+        out = self._report(decoder.feed_parts([bytes(side.opening)]))
+        if side.torn:
+            for gap in gaps:
+                gap.network = self._network
+                self._counts["gap"] += 1
+            out += gaps
+            decoder.abandon(before.offset, sum(gap.bytes for gap in gaps),
+                            "after lost bytes" if gaps else "its key was in the key log too late")
+        side.opening.clear()
+        self.wanted = min(decoder.wanted, _GATHERED)
         return out
 
     def _report(
@@ -165,7 +242,7 @@ class V1Receiver:
                     out.append(told)
                 else:
                     self._hold_back(told)
-                done = event.end if isinstance(event, Skipped) else done
+                done = event.end if isinstance(event, (Skipped, Note)) else done
         if messages:
             self._counts["messages"] += messages
         passed = bisect_left(self._marks, (done + 1,)) - 1
@@ -183,18 +260,21 @@ class V1Receiver:
         elif said == "":
             self._said = said = None
         return Message(
-            time_ns, self._source, self._destination, self._connection, self._network, "v1",
+            time_ns, self._source, self._destination, self._connection, self._network, self._transport,
             msgtype_text(frame.msgtype), frame.payload, frame.verdict, (first, last), frame, said,
         )  # fmt: skip
 
-    def _told(self, event: Gap | Skipped | Truncated, lost_reason: str, lost_place: _Place) -> StreamEvent:
+    def _told(self, event: Gap | Skipped | Truncated | Note, lost_reason: str, lost_place: _Place) -> StreamEvent:
         """What is no message, in the words of captures."""
         if isinstance(event, Gap):
             return self._event("gap", 0 if event.end is None else event.end - event.start, lost_reason, lost_place)
         place = self._span(event.start, event.end or event.start)
         if isinstance(event, Skipped):
             return self._event("skipped", event.end - event.start, _AFTER[event.reason], place)
-        what = f"a message ({msgtype_text(event.msgtype)})" if event.msgtype else "a message header"
+        if isinstance(event, Note):
+            return self._event(event.kind, event.size, event.reason, place)
+        start = "a packet" if self._transport == "v2" else "a message header"
+        what = f"a message ({msgtype_text(event.msgtype)})" if event.msgtype else start
         why = "with a hole in it" if event.reason == "gap" else "at the end of the stream"
         return self._event("truncated", event.received, f"{what} {why}", place)
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a v1 stream decoder reports. Positions are byte offsets in one direction of a stream, `end` is exclusive.
+"""What stream decoders report. Positions are byte offsets in one direction of a stream, `end` is exclusive.
 
-After `V1Decoder.close` every byte fed is in exactly one `Frame`, `Skipped` or `Truncated`.
+After `close` every byte fed is in exactly one `Frame`, `Skipped`, `Note` or `Truncated`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ class Frame:
     length: int
     """Payload bytes, as announced and received."""
     checksum: bytes
-    """4 bytes; b"" with the 20-byte header that `version` and `verack` had before 20 February 2012."""
+    """4 bytes; b"" with the 20-byte header that `version` and `verack` had before 20 February 2012, and in v2 streams
+    of others."""
     payload: bytes
     start: int
     end: int
@@ -82,4 +83,21 @@ class Unrecognised:
     """The first 16 bytes."""
 
 
-Event = Frame | Gap | Skipped | Truncated | Unrecognised
+@dataclass(slots=True)
+class Note:
+    """Bytes of a v2 stream (BIP 324) that are no message.
+
+    `kind` is "handshake" (key, garbage, terminator and version packet), "decoy", "skipped" (a packet without a
+    message), "bad-tag" (a packet that is not authentic) or "encrypted" (what cannot be decrypted).
+    """
+
+    kind: str
+    size: int
+    """Bytes."""
+    start: int
+    """Between `start` and `end` they stand, perhaps with others."""
+    end: int
+    reason: str
+
+
+Event = Frame | Gap | Skipped | Truncated | Unrecognised | Note
