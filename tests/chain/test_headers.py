@@ -200,9 +200,9 @@ def test_no_median_of_fewer_than_eleven_times_but_at_the_genesis_block() -> None
     chain = HeaderChain(REGTEST, first, 2016)
     for number in range(10):
         assert chain.add(mine(chain.at(chain.height), START, mark=number)) == 2017 + number
-    with pytest.raises(InvalidHeader, match="header 2027.*time-too-old"):
+    with pytest.raises(InvalidHeader, match=r"header 2027.*time-too-old"):
         chain.add(mine(chain.at(chain.height), START))
-    with pytest.raises(InvalidHeader, match="header 1: .*time-too-old"):
+    with pytest.raises(InvalidHeader, match=r"header 1: .*time-too-old"):
         HeaderChain(REGTEST).add(mine(REGTEST.genesis or b"", time_of(REGTEST.genesis or b"")))
 
 
