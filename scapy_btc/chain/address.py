@@ -152,3 +152,23 @@ def parse(text: str) -> tuple[int, bytes]:
 def format_endpoint(host: str, port: int) -> str:
     """Host and port as people write them: "1.2.3.4:8333", "[::1]:8333"."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def parse_endpoint(text: str) -> tuple[str, int | None]:
+    """Host and port, None where none is named, of "1.2.3.4:8333", "seed.example", "[::1]:8333", "::1", an onion name.
+
+    Raises FormatError. Whether there is such a host is not looked at.
+    """
+    host, separator, port = text, "", ""
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        separator, port = rest[:1], rest[1:]
+        if not bracket or separator not in ("", ":"):
+            raise FormatError(f"not a host and port: {text[:80]!r}")
+    elif text.count(":") == 1:
+        host, separator, port = text.partition(":")
+    if not host:
+        raise FormatError(f"no host: {text[:80]!r}")
+    if separator and not (port.isascii() and port.isdecimal() and len(port) < 6 and int(port) <= 0xFFFF):
+        raise FormatError(f"not a port: {port[:80]!r}")
+    return host, int(port) if separator else None

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, TextIO
 
 from ..capture.message import Message, StreamEvent
@@ -48,7 +50,7 @@ class Printer:
         if self.tree:
             lines.append(str(message.packet.show(dump=True)).rstrip("\n"))
         if self.hexdump:
-            lines.extend(hex_lines(message.frame_bytes))
+            lines.extend(hex_lines(message.frame_bytes, self.colour))
         self.out.write("\n".join(lines) + "\n")
 
     def line(self, message: Message, found: list[str]) -> str:
@@ -96,12 +98,29 @@ class Printer:
         self.flush()
 
 
-def hex_lines(data: bytes) -> Iterator[str]:
-    """Lines of 16 bytes: offset, hex, printable characters."""
+_HEADER_COLOURS = ["35"] * 4 + ["36"] * 12 + ["33"] * 4 + ["32"] * 4
+"""Of each byte of a header: magic, name, length, checksum."""
+
+
+def hex_lines(data: bytes, colour: bool = False) -> Iterator[str]:
+    """Lines of 16 bytes of a message: offset, hex, printable characters; with terminal colours for its header."""
     for p in range(0, len(data), 16):
         row = data[p:p + 16]
-        text = "".join(chr(b) if 32 <= b < 127 else "." for b in row)
-        yield f"  {p:06x}  {row.hex(' '):47}  {text}"
+        text = [chr(b) if 32 <= b < 127 else "." for b in row]
+        if colour and p < len(_HEADER_COLOURS):
+            marks = _HEADER_COLOURS[p:p + 16] + ["0"] * 8
+            cells = [f"{byte:02x}" for byte in row]
+            padding = 3 * (16 - len(row)) * " "
+            yield f"  {p:06x}  {_coloured(cells, marks, ' ')}{padding}  {_coloured(text, marks)}"
+        else:
+            yield f"  {p:06x}  {row.hex(' '):47}  {''.join(text)}"
+
+
+def _coloured(cells: list[str], marks: list[str], separator: str = "") -> str:
+    """Cells side by side, each with its colour."""
+    runs = [(mark, separator.join(cell for cell, _ in run))
+            for mark, run in groupby(zip(cells, marks, strict=False), key=itemgetter(1))]
+    return separator.join(f"\x1b[{mark}m{run}\x1b[0m" for mark, run in runs)
 
 
 def use_colour(stream: TextIO = sys.stdout) -> bool:

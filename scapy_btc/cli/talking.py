@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import click
 
@@ -15,64 +15,87 @@ from . import options
 DEFAULT = "127.0.0.1"
 
 Command = Callable[..., Any]
+T = TypeVar("T")
 
-node = options.stacked(
-    click.argument("node", default=DEFAULT, metavar="[HOST[:PORT]]"),
+connection = options.stacked(
     click.option("--network", type=options.NetworkName(), default="regtest", show_default=True, metavar="NAME",
                  help="The node's network; also gives the port where none is named."),
     click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True,
-                 metavar="SECONDS", help="How long to wait for each answer."),
-    click.option("-T", "form", type=click.Choice(["text", "jsonl"]), default="text", show_default=True,
-                 help="How to print."),
+                 metavar="SECONDS", help="How long to wait for the connection, and for each answer."),
+    click.option("--proxy", metavar="HOST:PORT",
+                 help="Connect through this SOCKS5 proxy, as 127.0.0.1:9050 for Tor; it also resolves names."),
     click.option("-x", "hexdump", is_flag=True, help="Print all that is said, with its bytes, on standard error."),
     click.option("-w", "write", type=click.Path(dir_okay=False), metavar="FILE",
-                 help="Write what is said as a capture."),
+                 help="Write what is said as a capture (pcapng, or pcap by name)."),
 )
+
+
+def form(*forms: str) -> Callable[[Command], Command]:
+    """The option that chooses how to print; the first is the default."""
+    return click.option("-T", "form", type=click.Choice(forms), default=forms[0], show_default=True,
+                        help="How to print.")
+
+
+node = options.stacked(click.argument("node", default=DEFAULT, metavar="[HOST[:PORT]]"), connection,
+                       form("text", "jsonl"))
 
 
 def host_and_port(text: str) -> tuple[str, int | None]:
     """`host`, `host:port`, `[::1]:port`, `::1`."""
-    if text.startswith("["):
-        host, _, port = text[1:].partition("]")
-        port = port.removeprefix(":")
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
-    else:
-        host, port = text, ""
-    if port and not (port.isdecimal() and int(port) < 65536):
-        raise click.BadParameter(f"not a port: {port}", param_hint="HOST[:PORT]")
-    return host, int(port) if port else None
+    from ..chain.address import parse_endpoint
+    from ..errors import FormatError
+
+    try:
+        return parse_endpoint(text)
+    except FormatError as error:
+        raise click.BadParameter(str(error), param_hint="HOST[:PORT]") from error
 
 
 @contextmanager
-def talking(node: str, network: Any, timeout: float, hexdump: bool, write: str | None, **said: Any) -> Iterator[Any]:
-    """A client after its handshake; says and records what it does where that is wished."""
-    from ..capture.writers import open_writer
-    from ..chain.address import format_endpoint
+def talking(node: str, network: Any, timeout: float, hexdump: bool, write: str | None, proxy: str | None = None,
+            **said: Any) -> Iterator[Any]:
+    """A client after its handshake; prints and records what is said where that is wished."""
     from ..net.client import connect
     from ..net.record import Recorder
     from ..peer.options import PeerOptions
-    from .printing import Printer, use_colour
 
+    if write == "-":
+        raise click.UsageError("-w - is not possible: the answers go to standard output")
     host, port = host_and_port(node)
-    with ExitStack() as stack:
-        writer = stack.enter_context(open_writer(write)) if write else None
-        client = connect(host, port, timeout=timeout, options=PeerOptions(network=network, **said), handshake=False)
-        stack.callback(client.close)
-        ours, theirs = (format_endpoint(*end[:2]) for end in (client.socket.ins.getsockname(),
-                                                            client.socket.ins.getpeername()))
-        printer = Printer(sys.stderr, hexdump=True, colour=use_colour(sys.stderr)) if hexdump else None
+    with connect(host, port, timeout=timeout, proxy=proxy, record=write, handshake=False,
+                 options=PeerOptions(network=network, **said)) as client:
+        if hexdump:
+            from .dumping import Dump
 
-        def sink(message: Any) -> None:
-            if printer:
-                printer.message(message, message.findings)
-            if writer:
-                writer.write(message)
-
-        if printer or writer:
-            client.observer = Recorder(sink, network, ours, theirs)
+            client.observer = Recorder(Dump(client.local_address), network, client.local_address, client.address)
         client.handshake()
         yield client
+
+
+def tracked(items: Iterable[T], count: int, text: str) -> Iterator[T]:
+    """The items, with a bar where there are several, nothing else is printed there, and somebody watches."""
+    if count < 2 or not sys.stderr.isatty() or sys.stdout.isatty():
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(items, text, count, console=Console(stderr=True), transient=True)
+
+
+@contextmanager
+def waiting(text: str, hexdump: bool) -> Iterator[None]:
+    """Says to somebody who watches that it takes a while.
+
+    :param hexdump: whether what is said is printed anyway
+    """
+    if hexdump or not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(text):
+        yield
 
 
 def output(form: str, text: str, record: dict[str, Any]) -> None:

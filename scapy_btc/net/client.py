@@ -1,48 +1,65 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A client of one node: connects, keeps the rules, asks and waits for answers. It blocks, as Scapy does."""
+"""A client of one node: asks, and waits for answers that fit. It blocks, as Scapy does."""
 
 from __future__ import annotations
 
-import socket
+import os
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from random import Random
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
+from ..chain.address import format_endpoint, parse_endpoint
 from ..chain.proof_of_work import check_header
-from ..errors import Disconnected, FormatError, HandshakeError, NotFound, PeerError, Refused, TimedOut
-from ..layers.envelope import BTC
-from ..layers.registry import BTCMessage
+from ..errors import FormatError, PeerError, Rejected, TimedOut
+from ..layers.lists import raws
+from ..layers.registry import BTCMessage, summary_line
 from ..messages.addresses import BTCAddr, BTCAddrV2, BTCGetAddr
-from ..messages.inventory import BTCGetData, BTCGetHeaders, BTCHeaders, BTCInv, BTCMempool, BTCNotFound
+from ..messages.blocks import BTCBlock
+from ..messages.filters import BTCGetCFCheckpt, BTCGetCFHeaders, BTCGetCFilters
+from ..messages.handshake import BTCSendCmpct
+from ..messages.inventory import BTCGetData, BTCGetHeaders, BTCHeaders, BTCInv, BTCMempool
+from ..messages.keepalive import BTCPong
 from ..messages.parts import BTCBlockHeader, BTCInvVector
+from ..messages.retired import BTCReject
+from ..messages.transactions import BTCTx
 from ..networks import Network, by_name
-from ..peer.behaviour import Peer
+from ..peer.answers import Answers, Wanted, vectors_in
+from ..peer.block import check_block
+from ..peer.compact import PartialBlock
 from ..peer.options import PeerOptions
-from ..protocol import MAX_HEADERS_RESULTS, InvType
-from ..wire.hashes import hash_hex, sha256d
-from .socket import BTCStreamSocket
+from ..peer.transaction import Tx
+from ..protocol import (
+    BIP0031_VERSION,
+    MAX_ADDR_TO_SEND,
+    MAX_GETCFHEADERS_SIZE,
+    MAX_GETCFILTERS_SIZE,
+    MAX_HEADERS_RESULTS,
+    MAX_INV_SZ,
+    MSG_TYPE_MASK,
+    InvType,
+    ServiceFlags,
+)
+from ..wire.hashes import hash_hex, hex_hash, sha256d
+from .blocking import BlockingConnection, Test
+from .connection import Observer
+from .dialing import dial
 
-Observer = Callable[[BTC, bool], None]
-"""Called with every packet, and whether we sent it."""
+MAX_ADDRESSES = 10 * MAX_ADDR_TO_SEND
+MAX_MEMPOOL = 10 * MAX_INV_SZ
+"""So many are taken of one peer, who might go on for ever."""
+SOON = 1.0
+"""Seconds that the rest of an answer in several messages is waited for."""
+NO_BLOCK = "nodes say nothing about blocks that they do not have, and pruned ones close the connection"
+NO_REQUEST = "a node does not ask for a transaction that it has already, or if it takes none"
 
 
-class BTCClient:
-    """One connection to a node. Use `connect` to make one.
+class BTCClient(BlockingConnection):
+    """One connection to a node. Use `connect` to make one; `BlockingConnection` says what it listens to.
 
-    :param sock: a connected TCP socket
-    :param options: what we say of ourselves; also the network
-    :param timeout: seconds that every answer is waited for
-    :ivar peer: the rules of the connection, and what is known of the other side
+    What is asked raises TimedOut when no answer comes within `timeout` seconds, Disconnected, and PeerError for an
+    answer that cannot be true. What does not answer the question is no answer.
     """
-
-    def __init__(self, sock: socket.socket, options: PeerOptions, timeout: float = 10.0,
-                 observer: Observer | None = None, random: Random | None = None) -> None:
-        self.options, self.timeout, self.observer = options, timeout, observer
-        self.socket = BTCStreamSocket(sock, options.network)
-        self.peer = Peer(options, outbound=True, random=random)
-        self.counts: Counter[str] = Counter()
 
     def __enter__(self) -> BTCClient:
         return self
@@ -50,134 +67,78 @@ class BTCClient:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def close(self) -> None:
-        """Close the connection."""
-        self.socket.close()
-
-    # Speaking
-
-    def send(self, message: BTCMessage | BTC) -> None:
-        """Send a message, or a whole packet as it is. Raises Disconnected."""
-        packet = message if isinstance(message, BTC) else self.peer.envelope(message)
-        try:
-            self.socket.send(packet)
-        except OSError as error:
-            raise Disconnected(f"sending {packet.msgtype or message.msgtype}: {error.strerror or error}") from error
-        if self.observer:
-            self.observer(packet, True)
-
-    def receive(self, timeout: float | None = None) -> BTC:
-        """The next packet; pings are answered on the way. Raises TimedOut, Disconnected, HandshakeError."""
-        deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
-        try:
-            while not self.socket.waiting():
-                self.socket.ins.settimeout(max(0.001, deadline - time.monotonic()))
-                self.socket.fill()
-                if time.monotonic() > deadline and not self.socket.waiting():
-                    raise TimeoutError
-            packet: Any = self.socket.recv()
-        except TimeoutError:
-            raise TimedOut("no message in time") from None
-        except EOFError:
-            raise Disconnected(self._whence("the peer closed the connection")) from None
-        except FormatError as error:
-            raise HandshakeError(str(error)) from error
-        except OSError as error:
-            raise Disconnected(self._whence(error.strerror or str(error))) from error
-        self.counts[str(packet.msgtype)] += 1
-        if self.observer:
-            self.observer(packet, False)
-        for answer in self.peer.receive(packet, time.time()):
-            self.send(answer)
-        received: BTC = packet
-        return received
-
-    def _whence(self, text: str) -> str:
-        return text if self.peer.established else f"{text} during the handshake"
-
-    def wait_for(self, wanted: str | type[BTCMessage] | Callable[[Any], bool], timeout: float | None = None) -> Any:
-        """The next message of a name or class, or of which a function says yes. Raises as `receive` does."""
-        deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
-        while True:
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
-                raise TimedOut(f"no answer within {self.timeout if timeout is None else timeout:g} s")
-            try:
-                message = self.receive(remaining).payload
-            except TimedOut:
-                continue
-            if matches(message, wanted):
-                return message
-
-    def messages(self, seconds: float) -> Iterator[BTC]:
-        """Every packet that comes in so many seconds; keeps the connection alive."""
-        deadline = time.monotonic() + seconds
-        while (remaining := deadline - time.monotonic()) > 0:
-            for packet in self.peer.tick(time.time()):
-                self.send(packet)
-            try:
-                yield self.receive(min(remaining, 1.0, self.options.ping_interval / 2))
-            except TimedOut:
-                continue
-
-    # Asking
-
-    def handshake(self) -> Any:
-        """Agree on the connection; the peer's `version`. Raises HandshakeError, TimedOut, Disconnected."""
-        for packet in self.peer.start(time.time()):
-            self.send(packet)
-        deadline = time.monotonic() + self.timeout
-        while not self.peer.established:
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
-                raise TimedOut("no handshake in time")
-            try:
-                self.receive(remaining)
-            except TimedOut:
-                raise TimedOut("no handshake in time") from None
-        return self.peer.version
-
     def ping(self) -> float:
         """Seconds until the pong came."""
-        start = time.monotonic()
-        packet = self.peer.ping(time.time())
+        if self.peer.version and self.peer.common_version <= BIP0031_VERSION:
+            raise PeerError(f"the peer's version {self.peer.version.version} knows no pong")
+        start = time.perf_counter()
+        packet: Any = self.peer.ping(time.time())
         self.send(packet)
-        self.wait_for(lambda m: getattr(m, "msgtype", "") == "pong" and m.nonce == packet.nonce)
-        return time.monotonic() - start
+        self._await(lambda m: isinstance(m, BTCPong) and m.nonce == packet.nonce)
+        return time.perf_counter() - start
 
     def getaddr(self, seconds: float | None = None) -> list[Any]:
-        """Addresses that the peer knows (`BTCTimedNetAddr`, `BTCNetAddrV2`): of all messages until an announcement of
-        more than its own address came, or the time is over."""
+        """Addresses that the peer knows (`BTCTimedNetAddr`, `BTCNetAddrV2`), none if it tells none in so many seconds.
+
+        A single address may be the peer's own, more are the answer. Bitcoin Core answers a connection once, after half
+        a minute on average.
+        """
         self.send(BTCGetAddr())
         found: list[Any] = []
-        deadline = time.monotonic() + (self.timeout if seconds is None else seconds)
-        while (remaining := deadline - time.monotonic()) > 0:
+        end = time.monotonic() + (self.timeout if seconds is None else seconds)
+        while len(found) < MAX_ADDRESSES:
             try:
-                message = self.receive(remaining).payload
+                message = self._await(lambda m: isinstance(m, (BTCAddr, BTCAddrV2)), end - time.monotonic())
             except TimedOut:
                 break
-            if isinstance(message, (BTCAddr, BTCAddrV2)):
-                found.extend(message.addresses)
-                if len(message.addresses) > 1:
-                    break
+            found.extend(message.addresses[:MAX_ADDR_TO_SEND])
+            if len(message.addresses) > 1:
+                end = min(end, time.monotonic() + SOON)
         return found
 
-    def getdata(self, *wanted: tuple[InvType | int | str, str | bytes]) -> list[Any]:
-        """Objects by (type, hash), in the order of the answers. Raises NotFound for what the peer does not have."""
-        vectors = [BTCInvVector(type=kind, hash=of) for kind, of in wanted]
-        request = BTCGetData(inventory=vectors)
-        self.send(request)
-        found: list[Any] = []
-        while len(found) < len(vectors):
-            message = self.wait_for(lambda m: isinstance(m, BTCMessage) and bool(m.answers(request)))
-            if isinstance(message, BTCNotFound):
-                raise NotFound(f"the peer does not have {message.inventory[0].hash}")
-            found.append(message)
-        return found
+    def getdata(self, *wanted: Wanted) -> list[Any]:
+        """Objects by type and hash: transactions, whole, filtered and compact blocks, in the order asked.
 
-    def get_block(self, block_hash: str | bytes, witness: bool = True) -> Any:
-        """A block. Nodes say nothing about blocks that they do not have: then TimedOut."""
-        return self.getdata((InvType.MSG_WITNESS_BLOCK if witness else InvType.MSG_BLOCK, block_hash))[0]
+        The transactions of a `merkleblock`, whose proof is checked, follow it; its filter has to be loaded before. A
+        node may answer with a block where a compact one was asked for. Raises NotFound when the peer says so.
+        """
+        answers = Answers(wanted)
+        self.send(answers.request)
+        while not answers.complete:
+            silent = f"; {NO_BLOCK}" if answers.wait_for_block else ""
+            self._await(answers.take, hint=f"asked for {answers.next}{silent}")
+        return answers.found
+
+    def get_block(self, block_hash: str | bytes, witness: bool = True, compact: bool = False,
+                  known: Iterable[BTCTx | bytes] = ()) -> Any:
+        """A block (`BTCBlock`) that its header and its coinbase commit to.
+
+        :param witness: with its witnesses
+        :param compact: fetch it as a compact block with those transactions that are not among `known`, and whole where
+            no block can be made of that. Nodes send only their newest ones so
+        """
+        if not compact:
+            return self.getdata((InvType.MSG_WITNESS_BLOCK if witness else InvType.MSG_BLOCK, block_hash))[0]
+        if self.options.sendcmpct is None:
+            self.send(BTCSendCmpct(announce=0, version=2))
+        message, = self.getdata((InvType.MSG_CMPCT_BLOCK, block_hash))
+        if isinstance(message, BTCBlock):
+            return message
+        try:
+            payload = self._completed(PartialBlock(message, (Tx(bytes(tx)) for tx in known)))
+            check_block(payload)
+        except (FormatError, Rejected):
+            return self.get_block(block_hash)
+        return BTCBlock(payload)
+
+    def _completed(self, partial: PartialBlock) -> bytes:
+        """The `block` payload, when what is missing has come."""
+        if partial.missing:
+            answer = self._ask(partial.request(), NO_BLOCK)
+            if isinstance(answer, BTCBlock):
+                return answer.self_build()
+            partial.fill(list(raws(answer.transactions)))
+        return partial.payload()
 
     def get_headers(self, locator: Iterable[str | bytes] | None = None, stop: str | bytes = bytes(32)) -> Iterator[Any]:
         """Headers (`BTCBlockHeader`) after the locator, page by page up to the tip or `stop`.
@@ -186,90 +147,141 @@ class BTCClient:
         or have no proof of work.
         """
         genesis = self.options.network.genesis
-        tips = list(locator) if locator is not None else [sha256d(genesis)] if genesis else []
-        previous: bytes | None = None
+        first = [sha256d(genesis)] if genesis else []
+        tips = first if locator is None else [hex_hash(of) if isinstance(of, str) else of for of in locator]
         while True:
+            previous = [*tips, *first]
             self.send(BTCGetHeaders(locator=tips, stop=stop))
-            page = self.wait_for(BTCHeaders).headers
+            page = self._await(headers_after(previous)).headers
+            if len(page) > MAX_HEADERS_RESULTS:
+                raise PeerError(f"{len(page):,} headers in a message, which holds {MAX_HEADERS_RESULTS:,} at most")
             for entry in page:
                 raw = bytes(entry.header)
-                if previous is not None and raw[4:36] != previous:
-                    raise PeerError(f"header {hash_hex(sha256d(raw))} does not follow the one before it")
+                block_hash = sha256d(raw)
+                if previous and raw[4:36] not in previous:
+                    raise PeerError(f"header {hash_hex(block_hash)} does not follow the one before it")
                 if not check_header(raw, self.options.network.pow_limit):
-                    raise PeerError(f"header {hash_hex(sha256d(raw))} has no proof of work")
-                previous = sha256d(raw)
+                    raise PeerError(f"header {hash_hex(block_hash)} has no proof of work")
+                previous = [block_hash]
                 header: BTCBlockHeader = entry.header
                 yield header
-            if len(page) < MAX_HEADERS_RESULTS or previous is None:
+            if len(page) < MAX_HEADERS_RESULTS:
                 return
-            tips = [previous]
+            tips = previous
+
+    def get_cfilters(self, start_height: int, stop_hash: str | bytes) -> list[Any]:
+        """The filters (`BTCCFilter`) of the blocks from a height to a block, at most 1,000 (BIP 157)."""
+        request = BTCGetCFilters(start_height=start_height, stop_hash=stop_hash)
+        hint = self._unless(ServiceFlags.NODE_COMPACT_FILTERS)
+        found = [self._ask(request, hint)]
+        while found[-1].block_hash != request.stop_hash:
+            if len(found) == MAX_GETCFILTERS_SIZE:
+                raise PeerError(f"more than {MAX_GETCFILTERS_SIZE:,} filters")
+            found.append(self._await(answer_to(request), hint=hint))
+        return found
+
+    def get_cfheaders(self, start_height: int, stop_hash: str | bytes) -> Any:
+        """The hashes of the filters from a height to a block, at most 2,000: a `BTCCFHeaders` (BIP 157)."""
+        answer = self._ask(BTCGetCFHeaders(start_height=start_height, stop_hash=stop_hash),
+                           self._unless(ServiceFlags.NODE_COMPACT_FILTERS))
+        if len(answer.filter_hashes) > MAX_GETCFHEADERS_SIZE:
+            raise PeerError(f"more than {MAX_GETCFHEADERS_SIZE:,} hashes of filters")
+        return answer
+
+    def get_cfcheckpt(self, stop_hash: str | bytes) -> Any:
+        """Every thousandth filter header up to a block: a `BTCCFCheckpt` (BIP 157)."""
+        return self._ask(BTCGetCFCheckpt(stop_hash=stop_hash), self._unless(ServiceFlags.NODE_COMPACT_FILTERS))
 
     def mempool(self, seconds: float | None = None) -> list[str]:
-        """Ids of the transactions in the peer's memory pool, as reversed hex; it must offer NODE_BLOOM."""
+        """Ids of the transactions in the peer's memory pool, as reversed hex; none if it tells none in so many seconds.
+
+        A peer that does not offer NODE_BLOOM closes the connection.
+        """
         self.send(BTCMempool())
-        deadline = time.monotonic() + (self.timeout if seconds is None else seconds)
         found: list[str] = []
-        kinds = (InvType.MSG_TX, InvType.MSG_WTX, InvType.MSG_WITNESS_TX)
-        while (remaining := deadline - time.monotonic()) > 0:
+        end = time.monotonic() + (self.timeout if seconds is None else seconds)
+        while len(found) < MAX_MEMPOOL:
             try:
-                message = self.wait_for(BTCInv, remaining)
+                message = self._await(lambda m: isinstance(m, BTCInv), end - time.monotonic(),
+                                      self._unless(ServiceFlags.NODE_BLOOM))
             except TimedOut:
                 break
-            ids = [vector.hash for vector in message.inventory if vector.type in kinds]
+            ids = [hash_hex(of) for kind, of in vectors_in(message)
+                   if kind & MSG_TYPE_MASK in (InvType.MSG_TX, InvType.MSG_WTX)]
             found.extend(ids)
-            if ids:
+            if ids and len(message.inventory) < MAX_INV_SZ:
                 break
         return found
 
-    def send_tx(self, transaction: BTCMessage) -> None:
-        """Announce a transaction, and send it when the peer asks."""
+    def send_tx(self, transaction: BTCTx) -> None:
+        """Announce a transaction, send it when the peer asks for it, and wait until it was looked at.
+
+        Raises TimedOut when it does not ask, PeerError when it answers `reject`, which Bitcoin Core does not.
+        """
         by_wtxid = self.options.wtxidrelay and "wtxidrelay" in self.peer.agreed
-        kind = InvType.MSG_WTX if by_wtxid else InvType.MSG_TX
-        announced: str = transaction.wtxid if by_wtxid else transaction.txid
-        self.send(BTCInv(inventory=[BTCInvVector(type=kind, hash=announced)]))
-        self.wait_for(lambda m: isinstance(m, BTCGetData) and any(v.hash == announced for v in m.inventory))
+        ids = (transaction.txid, transaction.wtxid)
+        vector = BTCInvVector(type=InvType.MSG_WTX if by_wtxid else InvType.MSG_TX, hash=ids[by_wtxid])
+        announced = bytes(vector)[4:]
+        self.send(BTCInv(inventory=[vector]))
+        self._await(lambda m: isinstance(m, BTCGetData) and any(of == announced for _, of in vectors_in(m)),
+                    hint=NO_REQUEST)
         self.send(transaction)
+        self.ping()
+        refusal = self.inbox.take(lambda m: isinstance(m, BTCReject) and m.data in ids)
+        if refusal:
+            raise PeerError(f"refused: {summary_line(BTCReject, refusal.payload.self_build())}")
+
+    def _ask(self, request: BTCMessage, hint: str) -> Any:
+        self.send(request)
+        return self._await(answer_to(request), hint=hint)
+
+    def _unless(self, service: ServiceFlags) -> str:
+        """What to say of a peer that does not answer: it may never have offered to."""
+        offered = self.peer.version is None or self.peer.version.services & service
+        return "" if offered else f"the peer does not offer {service.name}"
 
 
-def matches(message: Any, wanted: str | type[BTCMessage] | Callable[[Any], bool]) -> bool:
-    """Whether a message is of that name or class, or the function says yes."""
-    if isinstance(wanted, str):
-        return getattr(message, "msgtype", None) == wanted
-    if isinstance(wanted, type):
-        return isinstance(message, wanted)
-    return wanted(message)
+def answer_to(request: BTCMessage) -> Test:
+    """Whether a message answers a request."""
+    return lambda message: isinstance(message, BTCMessage) and bool(message.answers(request))
 
 
-def connect(host: str, port: int | None = None, network: Network | str = "regtest", timeout: float = 10.0,
+def headers_after(previous: list[bytes]) -> Test:
+    """Whether a message is one of headers that begin behind one of these blocks, or of none."""
+    def test(message: Any) -> bool:
+        return isinstance(message, BTCHeaders) and (
+            not previous or not message.headers or bytes(message.headers[0].header)[4:36] in previous)
+
+    return test
+
+
+def connect(host: str, port: int | None = None, network: Network | str = "regtest", *, timeout: float = 10.0,
+            proxy: str | None = None, record: str | os.PathLike[str] | None = None,
             options: PeerOptions | None = None, observer: Observer | None = None,
             handshake: bool = True) -> BTCClient:
     """Connect to a node and agree with it.
 
-    :param host: a name, an IPv4 or IPv6 address
+    :param host: a name, an IPv4 or IPv6 address, an onion name (with `proxy`); also with its port, as "[::1]:18444"
     :param port: the network's port without it
     :param network: its name, or a `Network`
     :param timeout: seconds for connecting, and for every answer
+    :param proxy: "host:port" of a SOCKS5 proxy, as 127.0.0.1:9050 for Tor; it resolves the name
+    :param record: a file for what is said, from the first message on: a capture, as `read` and Wireshark read it
     :param options: what we say of ourselves; its network counts then
     :param observer: called with every packet, and whether we sent it
 
-    Raises Refused, TimedOut, Disconnected, WrongNetwork or another HandshakeError.
+    Raises Refused, TimedOut, Disconnected, WrongNetwork or another HandshakeError; CaptureError for a file that cannot
+    be written.
     """
     said = options or PeerOptions(network=by_name(network) if isinstance(network, str) else network)
-    port = said.network.port if port is None else port
-    try:
-        sock = socket.create_connection((host, port), timeout)
-    except TimeoutError:
-        raise TimedOut(f"{host}:{port}: no connection within {timeout:g} s") from None
-    except OSError as error:
-        raise Refused(f"{host}:{port}: {error.strerror or error}") from error
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    client = BTCClient(sock, said, timeout, observer)
-    if handshake:
-        try:
+    host, named = parse_endpoint(host)
+    port = port if port is not None else named if named is not None else said.network.port
+    with ExitStack() as undo:
+        sock = undo.enter_context(dial(host, port, timeout, proxy))
+        client = BTCClient(sock, said, timeout, observer, record=record,
+                           address=format_endpoint(host, port) if proxy else "")
+        undo.callback(client.close)
+        if handshake:
             client.handshake()
-        except BaseException:
-            client.close()
-            raise
+        undo.pop_all()
     return client
-
-

@@ -26,8 +26,16 @@ SEND_TIMEOUT = 60.0
 SEND_BUFFER = 16 << 20
 """Bytes that may wait for a peer that reads slowly, where nobody waits for it."""
 
+NAMES = 1000
+"""Names of messages that are counted one by one: a peer may make up as many as it likes."""
+
 Observer = Callable[[BTC, bool], None]
 """Called with every packet, and whether we sent it."""
+
+
+def count(counts: Counter[str], name: str) -> None:
+    """Count a message by its name, or among the others where there are too many names."""
+    counts[name if name in counts or len(counts) < NAMES else "others"] += 1
 
 
 class Connection:
@@ -94,7 +102,7 @@ class Connection:
         while not self._queue:
             await self._fill(timeout)
         packet: Any = self._queue.popleft()
-        self.counts[str(packet.msgtype)] += 1
+        count(self.counts, str(packet.msgtype))
         if self.observer:
             self.observer(packet, False)
         for answer in self.peer.receive(packet, time.time()):

@@ -16,9 +16,11 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @contextmanager
-def _told(host: str, port: int, timeout: float) -> Iterator[None]:
+def told(host: str, port: int, timeout: float) -> Iterator[None]:
     """What goes wrong while connecting, as an error that names the host."""
     where = format_endpoint(host, port)
+    if host.lower().rstrip(".").endswith(".onion"):  # a name that no DNS server may be asked for (RFC 7686)
+        raise Refused(f"{where}: Tor addresses need a proxy, as 127.0.0.1:9050")
     try:
         yield
     except (TimeoutError, asyncio.TimeoutError):
@@ -61,7 +63,7 @@ def dial(host: str, port: int, timeout: float, proxy: str | None = None) -> sock
             raise _proxy_failed(host, port, proxy, timeout, error) from error
         sock.settimeout(timeout)
     else:
-        with _told(host, port, timeout):
+        with told(host, port, timeout):
             sock = socket.create_connection((host, port), timeout)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
@@ -78,5 +80,5 @@ async def open_streams(host: str, port: int, timeout: float, proxy: str | None =
         except (ProxyError, OSError, ValueError, asyncio.TimeoutError) as error:
             raise _proxy_failed(host, port, proxy, timeout, error) from error
         return await asyncio.open_connection(sock=sock)
-    with _told(host, port, timeout):
+    with told(host, port, timeout):
         return await asyncio.wait_for(asyncio.open_connection(host, port), timeout)

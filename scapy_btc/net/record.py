@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 
 from ..capture.message import Message, msgtype_text
-from ..layers.envelope import BTC
+from ..layers.envelope import BTC, has_old_header
 from ..networks import Network
 from ..wire.events import Frame
 from ..wire.hashes import checksum
-from ..wire.header import HEADER_SIZE, message_name
+from ..wire.header import HEADER_SIZE, OLD_HEADER_SIZE, message_name, old_frame
 
 
 class Recorder:
@@ -27,14 +27,20 @@ class Recorder:
 
     def __call__(self, packet: BTC, sent: bool) -> None:
         self._count += 1
+        self._sink(self.message(packet, sent, self._count))
+
+    def message(self, packet: BTC, sent: bool, number: int = 1) -> Message:
+        """A packet as a message of this moment."""
         source, destination = self._ends if sent else self._ends[::-1]
         frame = frame_of(bytes(packet))
-        self._sink(Message(time.time_ns(), source, destination, 0, self._network, "v1", msgtype_text(frame.msgtype),
-                           frame.payload, frame.verdict, (self._count, self._count), frame))
+        return Message(time.time_ns(), source, destination, 0, self._network, "v1", msgtype_text(frame.msgtype),
+                       frame.payload, frame.verdict, (number, number), frame)
 
 
 def frame_of(raw: bytes) -> Frame:
-    """The frame of one message, given with its 24-byte header."""
+    """The frame of one message, given with its header of 24 bytes, or of 20 as before February 2012."""
+    if has_old_header(raw):
+        return old_frame(raw[:4], raw[4:16], raw[OLD_HEADER_SIZE:], 0)
     payload, command, said = raw[HEADER_SIZE:], raw[4:16], raw[20:HEADER_SIZE]
     verdict = "ok" if said == checksum(payload) else "bad"
     return Frame(raw[:4], message_name(command), command, len(payload), said, payload, 0, len(raw), verdict)

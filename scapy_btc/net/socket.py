@@ -13,6 +13,7 @@ from scapy.supersocket import StreamSocket, SuperSocket
 from ..errors import FormatError
 from ..layers.envelope import BTC
 from ..networks import Network
+from ..wire.events import Frame
 from ..wire.transport import Transport, V1Transport
 
 READ = 1 << 18
@@ -34,7 +35,7 @@ class BTCStreamSocket(StreamSocket):
     def __init__(self, sock: socket.socket, network: Network | None = None, transport: Transport | None = None) -> None:
         super().__init__(sock, BTC)
         self.transport: Transport = transport or V1Transport(network)
-        self._queue: deque[Packet] = deque()
+        self._queue: deque[Frame] = deque()
         self._ended = False
         self.flush()
 
@@ -43,6 +44,11 @@ class BTCStreamSocket(StreamSocket):
 
         Raises EOFError at the end of the stream, FormatError when bytes come that are no message.
         """
+        frame = self.recv_frame()
+        return BTC(frame.header + frame.payload)
+
+    def recv_frame(self) -> Frame:
+        """Likewise, as it came, with the verdict on its checksum. Raises as `recv` does."""
         while not self._queue:
             self.fill()
         return self._queue.popleft()
@@ -56,7 +62,7 @@ class BTCStreamSocket(StreamSocket):
         data = self.ins.recv(READ)
         frames = self.transport.receive(data) if data else self.transport.close()
         self._ended = not data
-        self._queue.extend(BTC(frame.header + frame.payload) for frame in frames)
+        self._queue.extend(frames)
         self.flush()
 
     def flush(self) -> None:
