@@ -20,7 +20,8 @@ class ByteStream(asyncio.Protocol):
     :ivar address: of the other end, "192.0.2.1:8333"
     :ivar received: bytes that came so far
     :ivar ended: nothing more will come, and everything that came was read
-    :ivar gone: nothing that is written reaches the other end any more
+    :ivar gone: the connection is over
+    :ivar writable: what is written may still reach the other end
     :ivar reset: the system's words for why the connection broke; "" while it did not
     """
 
@@ -32,7 +33,9 @@ class ByteStream(asyncio.Protocol):
         self._no_more = False
         self._came, self._room, self._lost = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._room.set()
-        self.address, self.received, self.ended, self.gone, self.reset = "", 0, False, False, ""
+        self.address, self.received, self.reset = "", 0, ""
+        self.ended = self.gone = False
+        self.writable = True
 
     # What asyncio calls
 
@@ -58,6 +61,7 @@ class ByteStream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._no_more = self.gone = True
+        self.writable = False
         if isinstance(exc, OSError):
             self.reset = exc.strerror or str(exc)
         for event in (self._came, self._room, self._lost):
@@ -84,8 +88,8 @@ class ByteStream(asyncio.Protocol):
         return data
 
     def write(self, data: bytes) -> None:
-        """Send, without waiting; nothing happens when the other end is gone."""
-        if data and not self.gone:
+        """Send, without waiting; nothing happens when it is no longer `writable`."""
+        if data and self.writable:
             self._tcp.write(data)
 
     async def drain(self) -> None:
@@ -95,7 +99,8 @@ class ByteStream(asyncio.Protocol):
 
     def finish(self) -> None:
         """Nothing more is written: the other end learns it after what was written before."""
-        if not self.gone:
+        if self.writable:
+            self.writable = False
             self._tcp.write_eof()
 
     async def close(self, patience: float) -> None:
@@ -104,5 +109,7 @@ class ByteStream(asyncio.Protocol):
         try:
             await asyncio.wait_for(self._lost.wait(), patience)
         except asyncio.TimeoutError:
+            pass
+        finally:
             self._tcp.abort()
-            await self._lost.wait()
+        await self._lost.wait()

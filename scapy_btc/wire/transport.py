@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from ..networks import Network, by_magic
 from ..protocol import MAX_SIZE
-from .events import Frame
+from .events import Event, Frame
 from .framing import V1Decoder
 
 
@@ -19,12 +20,16 @@ class Transport(Protocol):
         """ "v1" or "v2"; "" while it is not known yet."""
 
     @property
+    def handshake_done(self) -> bool:
+        """Whether both ends agree on it: what is sent is read as a message."""
+
+    @property
     def broken(self) -> str:
         """Why nothing that the peer sends can be read any more; "" while it can."""
 
     @property
     def held(self) -> int:
-        """Bytes of the peer that wait for the rest of their message."""
+        """Bytes of the peer that wait for the rest of what they belong to; after `close`, in vain."""
 
     def receive(self, data: bytes) -> list[Frame]:
         """Take bytes of the peer; the messages that they complete. What comes after `broken` is dropped."""
@@ -46,26 +51,34 @@ class V1Transport:
     """
 
     name = "v1"
+    handshake_done = True
 
     def __init__(self, network: Network | None = None) -> None:
         self._decoder = V1Decoder([network] if network else None, live=True)
         self._out: list[bytes] = []
+        self._end = 0  # stream offset behind the last message
         self.broken = ""
 
     @property
     def held(self) -> int:
-        return self._decoder.held
+        return self._decoder.offset - self._end
 
     def receive(self, data: bytes) -> list[Frame]:
         if self.broken:
             return []
-        frames = [event for event in self._decoder.feed(data) if isinstance(event, Frame)]
+        frames = self._frames(self._decoder.feed(data))
         if self._decoder.lost:
             self.broken = what_came(data)
         return frames
 
     def close(self) -> list[Frame]:
-        return [event for event in self._decoder.close() if isinstance(event, Frame)]
+        return self._frames(self._decoder.close())
+
+    def _frames(self, events: Sequence[Event]) -> list[Frame]:
+        frames = [event for event in events if isinstance(event, Frame)]
+        if frames:
+            self._end = frames[-1].end
+        return frames
 
     def send(self, raw: bytes) -> None:
         self._out.append(raw)

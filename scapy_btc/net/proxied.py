@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One connection through a proxy: who connected to it, the node it connected to, and what passes between them."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import traceback
+from collections.abc import Awaitable, Callable
+from itertools import count
+from logging import getLogger
+from time import time_ns
+from typing import Any, Literal
+
+from ..capture.message import Message, msgtype_text
+from ..capture.streams import network_of
+from ..errors import Disconnected, HandshakeError, PeerError, TimedOut
+from ..layers.envelope import BTC
+from ..layers.registry import BTCMessage, printable
+from ..networks import Network
+from ..peer.passing import Passed, as_raw, to_handle, to_pass, unfit_for_v2
+from ..text import plural
+from ..wire.events import Frame
+from ..wire.transport import Transport
+from .record import frame_of
+from .stream import ByteStream
+
+HANDSHAKE_TIMEOUT = 60.0
+"""Seconds in which both ends must have agreed on their transport."""
+LINGER = 60.0
+"""Seconds that one end may be silent after the other has ended, or go on speaking after the other is gone."""
+FLUSH_TIMEOUT = 10.0
+"""Seconds that an end has to take what was sent to it before the connection ended."""
+
+log = getLogger("scapy_btc.proxy")
+
+Name = Literal["client", "target"]
+Handle = Callable[[Any, "Context"], Passed | Awaitable[Passed]]
+"""A user's function: packet and context in, what is to be passed on out."""
+Observer = Callable[[Message], object]
+
+
+class Context:
+    """One direction of a connection, for a user's function; the same object for all messages of that direction.
+
+    :ivar connection: number of the connection, from 0
+    :ivar sender: who sent the message: "client" (who connected to the proxy) or "target"
+    :ivar source: address of the sender; `destination` that of the other end
+    """
+
+    def __init__(self, proxied: Proxied, source: Side, sink: Side) -> None:
+        self._proxied = proxied
+        self.connection = proxied.number
+        self.sender: Name = source.name
+        self.source, self.destination = source.address, sink.address
+
+    def __repr__(self) -> str:
+        return f"<Context of connection {self.connection}, {self.source} > {self.destination}>"
+
+    def inject(self, message: BTCMessage | BTC, to: Name) -> None:
+        """Send a message to the "client" or the "target", as if it came from the other one."""
+        self._proxied.inject(message, to)
+
+
+class Side:
+    """One end, as the proxy sees it: a stream, and how messages travel on it.
+
+    :ivar agreed: set when messages can be sent
+    :ivar said: the last of "version" and "verack" that it sent; `heard` likewise what was passed on to it
+    """
+
+    def __init__(self, name: Name, stream: ByteStream, transport: Transport) -> None:
+        self.name, self.stream, self.transport = name, stream, transport
+        self.address = stream.address
+        self.agreed = asyncio.Event()
+        self.said = self.heard = ""
+        self.early: list[Frame] = []  # messages that came while it was found out how to speak
+        self._settle()
+
+    def __str__(self) -> str:
+        return f"the {self.name} {self.address}"
+
+    async def read(self) -> list[Frame]:
+        """The messages that the next bytes complete. Raises HandshakeError when what came before was none."""
+        if self.early:
+            frames, self.early = self.early, []
+            return frames
+        if self.transport.broken:
+            raise HandshakeError(f"{self}: {self.transport.broken}")
+        data = await self.stream.read()
+        frames = self.transport.receive(data) if data else self.transport.close()
+        self._settle()
+        return frames
+
+    def _settle(self) -> None:
+        """Send what the transport says by itself."""
+        self.stream.write(self.transport.to_send())
+        if self.transport.handshake_done:
+            self.agreed.set()
+
+    def send(self, raw: bytes) -> None:
+        """Send a message; it goes out with `drain`."""
+        self.transport.send(raw)
+
+    async def drain(self) -> None:
+        """Let go out what was sent, and wait while too much waits."""
+        self.stream.write(self.transport.to_send())
+        await self.stream.drain()
+
+
+class Proxied:
+    """Passes messages between two ends until both have ended.
+
+    :param number: of the connection, from 0
+    :param network: whose messages v2 carries
+    :param handle: a user's function
+    :param observer: called with each message: as it was passed on, and as it came where that differs
+    :param numbers: gives the numbers of messages
+    """
+
+    def __init__(self, number: int, client: Side, target: Side, network: Network, handle: Handle | None,
+                 observer: Observer | None, numbers: count[int]) -> None:
+        self.number, self.client, self.target = number, client, target
+        self.counts = {"client": 0, "target": 0}
+        self._undelivered = {"client": 0, "target": 0}
+        self._network, self._handle, self._observer, self._numbers = network, handle, observer, numbers
+        self._magic = network.magic
+
+    async def run(self) -> None:
+        """Pass on until both ends have ended, or one of them does what ends the connection."""
+        running = {asyncio.ensure_future(work) for work in (
+            self._agree(), self._pass_all(self.client, self.target), self._pass_all(self.target, self.client))}
+        patience = 1.0
+        try:
+            await self._watch(running)
+            patience = FLUSH_TIMEOUT
+            log.info("connection %d ended", self.number)
+        except PeerError as error:
+            patience = FLUSH_TIMEOUT
+            log.warning("connection %d ended: %s", self.number, error)
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, self.client.stream.close(patience), self.target.stream.close(patience),
+                                 return_exceptions=True)
+
+    async def _watch(self, running: set[asyncio.Future[None]]) -> None:
+        """Wait until all is done, and bound what comes after one end has ended. Raises what was raised, TimedOut."""
+        streams = self.client.stream, self.target.stream
+        while running:
+            ending = any(stream.ended or stream.gone for stream in streams)
+            before = sum(stream.received for stream in streams)
+            done, _ = await asyncio.wait(running, timeout=LINGER if ending else None,
+                                         return_when=asyncio.FIRST_COMPLETED)
+            running -= done
+            for task in done:
+                task.result()
+            silent = before == sum(stream.received for stream in streams)
+            if not done and (silent or any(stream.gone for stream in streams)):
+                raise TimedOut(f"one end has ended, and {LINGER:g} s later the other still is there")
+
+    async def _agree(self) -> None:
+        """Both ends have their transport. Raises TimedOut."""
+        for side in (self.client, self.target):
+            try:
+                await asyncio.wait_for(side.agreed.wait(), HANDSHAKE_TIMEOUT)
+            except asyncio.TimeoutError:
+                raise TimedOut(f"{side}: no agreement on a transport within {HANDSHAKE_TIMEOUT:g} s") from None
+        ends = (f"{side.address} ({side.transport.name})" for side in (self.client, self.target))
+        log.info("connection %d: %s", self.number, " > ".join(ends))
+
+    async def _pass_all(self, source: Side, sink: Side) -> None:
+        """Pass on one direction until its sender ends. Raises HandshakeError, Disconnected."""
+        context = Context(self, source, sink)
+        while not source.stream.ended:
+            frames = await source.read()
+            if frames and not sink.agreed.is_set():
+                await sink.agreed.wait()
+            for frame in frames:
+                self.counts[source.name] += 1
+                if self._handle:
+                    await self._pass_handled(self._handle, frame, context, source, sink)
+                else:
+                    self._pass(frame, frame.header + frame.payload, source, sink)
+            await sink.drain()
+        if not source.agreed.is_set():
+            raise Disconnected(f"{source} closed it before it said anything"
+                               if not source.stream.received else f"{source} closed it during the v2 handshake")
+        self._tell_end(source)
+        sink.stream.finish()
+
+    def _tell_end(self, source: Side) -> None:
+        """Say how one end ended, and what does not reach the other."""
+        reset, cut, lost = source.stream.reset, source.transport.held, self._undelivered[source.name]
+        parts = [f"{source} broke off: {reset}" if reset else f"{source} closed it"]
+        if cut:
+            parts.append(f"{cut:,} {plural(cut, 'byte')} of an unfinished message were not passed on")
+        if lost:
+            parts.append(f"{lost:,} {plural(lost, 'message')} could not be passed on: the other end was gone")
+        log.info("connection %d: %s", self.number, "; ".join(parts))
+
+    def _pass(self, frame: Frame, raw: bytes, source: Side, sink: Side, fate: str = "") -> None:
+        """Send a message on, and tell the observer."""
+        if not sink.stream.writable:
+            self._undelivered[source.name] += 1
+            fate = "dropped"
+        elif sink.transport.name == "v2" and (unfit := unfit_for_v2(frame, raw, self._network.magic)):
+            log.warning("connection %d: %s of %s was not passed on: v2 cannot carry %s", self.number,
+                        msgtype_text(frame.msgtype), source, unfit)
+            fate = "dropped"
+        else:
+            sink.send(raw)
+        self._observe(frame, source, sink, fate)
+
+    async def _pass_handled(self, handle: Handle, frame: Frame, context: Context, source: Side, sink: Side) -> None:
+        """Let the user's function decide."""
+        raw = frame.header + frame.payload
+        self._magic = frame.magic
+        await sink.drain()  # what came before must not wait for what the function waits for
+        try:
+            returned = handle(to_handle(raw, frame), context)
+            if inspect.isawaitable(returned):
+                returned = await returned
+            passed = to_pass(returned, frame.magic)
+        except Exception as error:
+            raise PeerError(f"handle() failed on {msgtype_text(frame.msgtype)} of {source}: {told(error)}") from error
+        if raw not in passed:
+            self._observe(frame, source, sink, "dropped")
+        for each in passed:
+            if each == raw:
+                self._pass(frame, raw, source, sink)
+            else:
+                self._pass(frame_of(each), each, source, sink, "injected")
+        await source.drain()  # the function may have sent something back
+
+    def inject(self, message: BTCMessage | BTC, to: Name) -> None:
+        """Send a message to one end, as if it came from the other one; one that has ended gets nothing."""
+        source, sink = (self.client, self.target) if to == "target" else (self.target, self.client)
+        raw = as_raw(message, self._magic)
+        self._pass(frame_of(raw), raw, source, sink, "injected")
+        sink.stream.write(sink.transport.to_send())
+
+    def _observe(self, frame: Frame, source: Side, sink: Side, fate: str) -> None:
+        if not self._observer:
+            return
+        said = sink.heard if fate == "injected" else source.said
+        if frame.msgtype in (b"version", b"verack"):
+            if fate != "injected":
+                source.said = frame.msgtype.decode()
+            if fate != "dropped":
+                sink.heard = frame.msgtype.decode()
+        number = next(self._numbers)
+        travels = sink if fate == "injected" else source
+        self._observer(Message(
+            time_ns(), source.address, sink.address, self.number, network_of(frame.magic, said=self._network),
+            travels.transport.name, msgtype_text(frame.msgtype), frame.payload, frame.verdict, (number, number), frame,
+            said, fate))
+
+
+def told(error: Exception) -> str:
+    """What went wrong in a user's function, and where."""
+    calls = [call for call in traceback.extract_tb(error.__traceback__) if call.filename != __file__]
+    where = f" ({calls[0].filename}, line {calls[0].lineno})" if calls else ""
+    return printable(f"{type(error).__name__}: {error}{where}")

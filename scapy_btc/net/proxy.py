@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A proxy between nodes: shows, records, drops, changes, delays and injects messages, in v1 and v2."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from itertools import count
+
+from ..chain.address import format_endpoint
+from ..errors import PeerError, Refused
+from ..layers.envelope import BTC
+from ..layers.registry import BTCMessage
+from ..networks import REGTEST, Network
+from ..wire.transport import Transport, V1Transport
+from .background import Background
+from .dialing import told
+from .proxied import Handle, Name, Observer, Proxied, Side, log
+from .stream import ByteStream
+
+CONNECTIONS = 125
+"""As many as Bitcoin Core accepts by default."""
+
+Make = Callable[[], Transport]
+"""Makes the transport of one side of one connection."""
+
+
+class BTCProxy:
+    """Listens, and connects whoever comes with a node. What nobody changes is passed on as it came.
+
+    Use it with `with` or `async with`. What happens is told to the logger "scapy_btc.proxy".
+
+    :param to: host and port of the node
+    :param listen: host and port to listen on; port 0: the system picks one
+    :param handle: called with each packet and its `Context`; returns what to pass on: that packet, changed or not, or
+        other packets or messages, one or a list; None drops it. It may be a coroutine: what it waits for delays its
+        direction of its connection. When it fails, its connection ends.
+    :param observer: called with each `Message`. One that was dropped, injected or (as both) changed has a `fate`.
+    :param network: whose messages v2 carries
+    :param limit: connections at a time; more are turned away
+    :param timeout: seconds for connecting to the node
+    :ivar address: host and port where it listens
+    """
+
+    def __init__(self, to: tuple[str, int], listen: tuple[str, int] = ("127.0.0.1", 0), handle: Handle | None = None,
+                 observer: Observer | None = None, network: Network = REGTEST, limit: int = CONNECTIONS,
+                 timeout: float = 10.0) -> None:
+        self.to, self.listen, self.address = to, listen, listen
+        self._handle, self._observer, self._network = handle, observer, network
+        self._limit, self._timeout = limit, timeout
+        self._make_client: Make = V1Transport
+        self._make_target: Make = V1Transport
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._open: dict[int, Proxied] = {}
+        self._connections, self._messages = count(), count(1)
+        self._failure: BaseException | None = None
+        self._background: Background | None = None
+
+    def __repr__(self) -> str:
+        return f"<BTCProxy {format_endpoint(*self.address)} > {format_endpoint(*self.to)}, {len(self._open)} open>"
+
+    def __enter__(self) -> BTCProxy:
+        self._background = Background()
+        try:
+            self._background.call(self.__aenter__())
+        except BaseException:
+            self._background.close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        assert self._background
+        try:
+            self._background.call(self.__aexit__(kind))
+        finally:
+            self._background.close()
+
+    async def __aenter__(self) -> BTCProxy:
+        loop = asyncio.get_running_loop()
+        self._stopped = asyncio.Event()
+        where = format_endpoint(*self.listen)
+        try:
+            self._server = await loop.create_server(lambda: ByteStream(self._accept), *self.listen)
+        except OSError as error:
+            raise Refused(f"{where}: cannot be listened on: {error.strerror or error}") from error
+        self.address = self._server.sockets[0].getsockname()[:2]
+        if self.address == self.to:
+            self._server.close()
+            raise Refused(f"{format_endpoint(*self.to)}: the proxy would connect to itself")
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        self._server.close()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._server.wait_closed()
+        if self._failure and kind is None:
+            raise self._failure
+
+    async def wait(self) -> None:
+        """Wait until the proxy is told to `stop`, or the observer has failed: leaving the block raises its error."""
+        await self._stopped.wait()
+
+    def stop(self) -> None:
+        """Let `wait` return. Not for other threads."""
+        self._stopped.set()
+
+    @property
+    def connections(self) -> list[int]:
+        """Numbers of the connections that are open."""
+        return list(self._open)
+
+    def inject(self, connection: int, message: BTCMessage | BTC, to: Name) -> None:
+        """Send a message to the "client" or the "target" of a connection, as if it came from the other one.
+
+        Raises PeerError where there is no such connection.
+        """
+        async def inject() -> None:
+            self._inject(connection, message, to)
+
+        if self._background:
+            self._background.call(inject())
+        else:
+            self._inject(connection, message, to)
+
+    def _inject(self, connection: int, message: BTCMessage | BTC, to: Name) -> None:
+        if connection not in self._open:
+            raise PeerError(f"no connection {connection} is open")
+        self._open[connection].inject(message, to)
+
+    # Connections
+
+    def _accept(self, stream: ByteStream) -> None:
+        task = asyncio.ensure_future(self._serve(stream))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, stream: ByteStream) -> None:
+        """One connection, from its beginning to its end."""
+        if len(self._tasks) > self._limit:
+            log.warning("%s was turned away: %d connections are open", stream.address, self._limit)
+            await stream.close(0)
+            return
+        number = next(self._connections)
+        try:
+            target = await self._dial()
+        except BaseException as error:
+            if isinstance(error, PeerError):
+                log.warning("connection %d: %s was turned away: %s", number, stream.address, error)
+            await stream.close(0)
+            if isinstance(error, PeerError):
+                return
+            raise
+        proxied = self._open[number] = Proxied(
+            number, Side("client", stream, self._make_client()), target, self._network, self._handle, self._observer,
+            self._messages)
+        try:
+            await proxied.run()
+        except Exception as error:
+            log.warning("connection %d ended: the observer failed: %s: %s", number, type(error).__name__, error)
+            self._failure = self._failure or error
+            self.stop()
+        finally:
+            del self._open[number]
+
+    async def _dial(self) -> Side:
+        """A connection to the node. Raises Refused, TimedOut."""
+        loop = asyncio.get_running_loop()
+        with told(*self.to, self._timeout):
+            _, stream = await asyncio.wait_for(loop.create_connection(ByteStream, *self.to), self._timeout)
+        return Side("target", stream, self._make_target())
