@@ -26,13 +26,14 @@ from .mempool import mempool
 from .messages import messages
 from .ping import ping
 from .read import read
+from .replay import replay
 from .shell import shell
 from .sniff import sniff
 from .stats import stats
 
 GROUPS = {
     "Reading": (read, decode, stats, sniff),
-    "Talking": (handshake, ping, getaddr, getdata, headers, mempool),
+    "Talking": (handshake, ping, getaddr, getdata, headers, mempool, replay),
     "Help": (messages, shell, completion),
 }
 

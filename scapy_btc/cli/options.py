@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
@@ -131,6 +133,20 @@ network = click.option("--network", type=NetworkName(), metavar="NAME",
                        help="Read as this network (mainnet, testnet4, signet:CHALLENGE ...); default: by magic, "
                             "then port.")
 
+def _if_it_is_there(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Programs that write keys may be told where by the same variable, and not have written any yet."""
+    from_environment = ctx.get_parameter_source(param.name or "") == ParameterSource.ENVIRONMENT
+    return None if value and from_environment and not os.path.exists(value) else value
+
+
+def _keylog(help: str, callback: Any = None) -> Callable[[Command], Command]:
+    return click.option("--keylog", type=click.Path(dir_okay=False), envvar="BTC_KEYLOG", metavar="FILE",
+                        callback=callback, help=f"{help} Default: $BTC_KEYLOG.")
+
+
+keylog = _keylog("Read v2 connections with the keys of this file.", _if_it_is_there)
+live_keylog = _keylog("Read v2 connections with the keys of this file, also those that are written to it later.")
+
 filters = stacked(
     click.option("--msgtype", "msgtypes", type=MessageName(), multiple=True, metavar="NAME[,NAME]",
                  help="Only these messages."),
@@ -160,6 +176,22 @@ output = stacked(
     click.option("--payload", is_flag=True, help="JSON: with the payload's bytes."),
     click.option("--strict", is_flag=True, help="Check everything, and exit with 3 when errors were found."),
 )
+
+
+anywhere = click.option("--yes-i-am-allowed", "anywhere", is_flag=True,
+                        help="Also to addresses that are neither loopback nor private.")
+
+
+def allowed_address(host: str, port: int, anywhere: bool) -> str:
+    """The address to use of a host, of commands that provoke. Raises UsageError where that takes `anywhere`."""
+    from ..chain.address import format_endpoint
+    from ..net.allowed import private_address
+
+    address = host if anywhere else private_address(host, port)
+    if address is None:
+        raise click.UsageError(f"{format_endpoint(host, port)} is neither loopback nor private; if its owner lets you, "
+                               "add --yes-i-am-allowed")
+    return address
 
 
 def refuse_idle(options: dict[str, Any]) -> None:
