@@ -69,7 +69,7 @@ class Message:
             found.append("bad-checksum")
         elif frame.verdict == "none" and self.transport == "v1":
             found.append("no-checksum")
-        if self.transport != "v2" and not is_well_formed(frame.command):
+        if not is_well_formed(frame.command):
             found.append("bad-msgtype")
         if frame.length > MAX_PROTOCOL_MESSAGE_LENGTH:
             found.append("over-size")
@@ -141,8 +141,11 @@ class StreamEvent:
     skipped                 captured, but in no message that could be recognised; `reason` says after what
     truncated               captured, of a message of which others are missing
     overlap-differs         sent again with different content; the first are the ones that count
-    encrypted               of a direction that does not speak v1, on a port of Bitcoin's
+    encrypted               of a direction that is v2, or not v1 on a port of Bitcoin's; `reason` says why not read
     unrecognised            likewise, but the beginning of the connection was not captured
+    handshake               key, garbage, terminator and version packet of a v2 direction
+    decoy                   of a v2 packet that its receiver throws away
+    bad-tag                 of a v2 packet that is not authentic; nothing after it can be read
     ======================= ==============================================================================
     """
 

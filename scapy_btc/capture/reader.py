@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..errors import CaptureError
 from ..networks import Network, by_name
@@ -17,6 +17,9 @@ from . import pcap, pcapng
 from .bytesource import ByteSource
 from .message import Message, StreamEvent
 from .streams import StreamTable
+
+if TYPE_CHECKING:
+    from ..bip324.keylog import KeyLog
 
 Item = Message | StreamEvent
 Source = str | os.PathLike[str] | BinaryIO
@@ -73,7 +76,7 @@ def _closing(items: Iterable[Item], file: BinaryIO | None) -> Generator[Item, No
 
 
 def read(source: Source | Sequence[Source], events: bool = False, network: Network | str | None = None,
-         follow: bool = False) -> Reader:
+         follow: bool = False, keylog: KeyLog | str | os.PathLike[str] | None = None) -> Reader:
     """The messages of a capture, a message capture of Bitcoin Core, or a block file.
 
     :param source: a path, `-` for standard input, or a binary file; pcap and pcapng, also gzip or zstd; for message
@@ -82,34 +85,51 @@ def read(source: Source | Sequence[Source], events: bool = False, network: Netwo
     :param events: also give what is no message but must not be lost (`StreamEvent`); it is always counted
     :param network: read as this network; without it the magic tells, then the port; a message capture is mainnet's
     :param follow: message captures: go on while they grow
+    :param keylog: a file of keys of v2 connections (BIP 324), see `bip324.keylog`
     :return: an iterator of `Message` (and `StreamEvent`)
 
     Raises CaptureError, at once or after everything readable, when the source is none of these, damaged or cut short;
-    of several sources after the last one.
+    of several sources after the last one. Likewise when there is no such file of keys.
     """
     known = by_name(network) if isinstance(network, str) else network
+    keys = keys_of(keylog)
     if isinstance(source, (list, tuple)):
         counts: Counter[str] = Counter()
-        reader = Reader(_one_after_the_other(source, known, follow, counts), counts)
+        reader = Reader(_one_after_the_other(source, known, follow, keys, counts), counts)
     else:
-        reader = _open(source, known, follow)
+        reader = _open(source, known, follow, keys)
     return reader if events else reader.only_messages()
 
 
-def read_live(frames: Iterable[tuple[int, int, int, bytes, int]], network: Network | None = None) -> Reader:
-    """The messages and events of frames as they come: (number, time_ns, linktype, bytes, original length)."""
-    table = StreamTable(network)
+def keys_of(keylog: KeyLog | str | os.PathLike[str] | None, must_exist: bool = True) -> KeyLog | None:
+    """The key log of a file. Raises CaptureError where there is none."""
+    if not isinstance(keylog, (str, os.PathLike)):
+        return keylog
+    from ..bip324.keylog import KeyLog
+
+    if must_exist and not os.path.exists(keylog):
+        raise CaptureError(f"{os.fspath(keylog)}: no such key log")
+    return KeyLog(keylog)
+
+
+def read_live(frames: Iterable[tuple[int, int, int, bytes, int]], network: Network | None = None,
+              keylog: KeyLog | str | os.PathLike[str] | None = None) -> Reader:
+    """The messages and events of frames as they come: (number, time_ns, linktype, bytes, original length).
+
+    :param keylog: a file of keys, as for `read`; it may come to be later
+    """
+    table = StreamTable(network, keylog=keys_of(keylog, must_exist=False))
     return Reader((item for frame in frames for item in table.feed(*frame)), table.counts)
 
 
-def _one_after_the_other(sources: Sequence[Source], network: Network | None, follow: bool, counts: Counter[str]
-                         ) -> Iterator[Item]:
+def _one_after_the_other(sources: Sequence[Source], network: Network | None, follow: bool, keylog: KeyLog | None,
+                         counts: Counter[str]) -> Iterator[Item]:
     """What several sources hold; `counts` grows with each source that is done."""
     failures = []
     first = following = 0
     for source in sources:
         try:
-            with _open(source, network, follow) as reader:
+            with _open(source, network, follow, keylog) as reader:
                 try:
                     for item in reader:
                         if item.connection is not None:
@@ -125,7 +145,7 @@ def _one_after_the_other(sources: Sequence[Source], network: Network | None, fol
         raise CaptureError("; ".join(failures))
 
 
-def _open(source: Any, network: Network | None, follow: bool) -> Reader:
+def _open(source: Any, network: Network | None, follow: bool, keylog: KeyLog | None) -> Reader:
     if isinstance(source, (str, os.PathLike)) and os.path.isdir(source):
         from .message_log import read_directory
 
@@ -136,19 +156,20 @@ def _open(source: Any, network: Network | None, follow: bool) -> Reader:
     file, opened = _file_of(source)
     name = "standard input" if sys.stdin and file is sys.stdin.buffer else str(getattr(file, "name", "input"))
     try:
-        return _open_file(file, opened, name, network, follow)
+        return _open_file(file, opened, name, network, follow, keylog)
     except BaseException:
         if opened:
             opened.close()
         raise
 
 
-def _open_file(file: BinaryIO, opened: BinaryIO | None, name: str, network: Network | None, follow: bool) -> Reader:
+def _open_file(file: BinaryIO, opened: BinaryIO | None, name: str, network: Network | None, follow: bool,
+               keylog: KeyLog | None) -> Reader:
     bytesource = ByteSource(file, name)
     head = bytesource.peek(64)
     if head[:4] in pcap.MAGICS or head[:4] == pcapng.MAGIC:
         frames = pcap.pcap_frames(bytesource) if head[:4] in pcap.MAGICS else pcapng.pcapng_frames(bytesource)
-        table = StreamTable(network)
+        table = StreamTable(network, keylog=keylog)
         return Reader(_messages(frames, table, name), table.counts, bytesource, opened)
     from .block_files import looks_like_block_file, read_blocks
     from .message_log import looks_like_log, read_log

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scapy.config import conf
 from scapy.layers.inet import IP, TCP
@@ -14,24 +15,30 @@ from scapy.sessions import DefaultSession
 
 from ..networks import Network
 from .message import Message
+from .reader import keys_of
 from .streams import StreamTable
+
+if TYPE_CHECKING:
+    from ..bip324.keylog import KeyLog
 
 _LINKTYPES = {"Ether": 1, "CookedLinux": 113, "CookedLinuxV2": 276, "Loopback": 0, "IP": 101, "IPv6": 101}
 
 
 class BTCSession(DefaultSession):
-    """Gives `.../IP/TCP/BTC/...` for every whole message of the v1 transport, and nothing else.
+    """Gives `.../IP/TCP/BTC/...` for every whole message, and nothing else.
 
     The lower layers are those of the segment that completed the message, with its time. What was found wrong with a
     message stands in the packet's `comments`. Messages on any TCP port are found; bytes that the capture misses cost
     the message they belong to, and are never made up.
 
     :param network: read as this network; None goes by magic and port
+    :param keylog: a file of keys of v2 connections (BIP 324); their messages look as in v1. It may come to be later
     """
 
-    def __init__(self, *args: Any, network: Network | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, network: Network | None = None,
+                 keylog: KeyLog | str | os.PathLike[str] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._table = StreamTable(network=network)
+        self._table = StreamTable(network=network, keylog=keys_of(keylog, must_exist=False))
         self._frames = 0
 
     def recv(self, sock: Any) -> Iterator[Packet]:

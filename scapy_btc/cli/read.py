@@ -16,6 +16,7 @@ Examples:
   scapy-btc read capture.pcapng
   scapy-btc read -V --msgtype version,verack capture.pcap
   scapy-btc read -T jsonl capture.pcap.gz | jq -c '[.time, .msgtype, .derived.txid]'
+  scapy-btc read --keylog keys.log capture.pcapng
   scapy-btc read --txid 4a5e1e4b... -w one-transaction.pcapng capture.pcapng
   scapy-btc read --follow ~/.bitcoin/message_capture
   tcpdump -i any -w - port 8333 | scapy-btc read -
@@ -24,6 +25,7 @@ Examples:
                 type=click.Path(exists=False, allow_dash=True))
 @options.output
 @options.filters
+@options.keylog
 @click.option("--follow", is_flag=True, help="Message captures of Bitcoin Core: go on while they grow.")
 def read(files: tuple[str, ...], **chosen: Any) -> None:
     """List the messages of captures: pcap, pcapng (also gzip or zstd), Bitcoin Core's message captures

@@ -18,7 +18,7 @@ import click
 from ..capture import reader as readers
 from ..capture.message import Message
 from ..capture.message_log import looks_like_log
-from ..capture.reader import read
+from ..capture.reader import keys_of, read
 from ..capture.select import Selection
 from ..errors import CaptureError
 from ..layers.registry import lookup, printable
@@ -131,11 +131,11 @@ def read_files(files: tuple[str, ...], chosen: dict[str, Any]) -> int:
     """Show the messages of files; the exit status."""
     refuse_idle(chosen)
     wanted = selection(chosen)
-    network, follow = chosen.pop("network"), chosen.pop("follow")
+    network, follow, keylog = chosen.pop("network"), chosen.pop("follow"), keys_of(chosen.pop("keylog"))
     refuse_overwriting(chosen["write"], files)
     if follow:
         refuse_following(files)
-    learn_ids(wanted, files, network)
+    learn_ids(wanted, files, network, keylog)
     noting = network_note(network)
     failed = False
     with ExitStack() as stack:
@@ -146,8 +146,8 @@ def read_files(files: tuple[str, ...], chosen: dict[str, Any]) -> int:
                     break
                 try:
                     out = None if show.quiet else show.printer.out
-                    with progress(name, out) as report, read(name, events=True, network=network, follow=follow
-                                                             ) as reader:
+                    with progress(name, out) as report, read(name, events=True, network=network, follow=follow,
+                                                             keylog=keylog) as reader:
                         show.take(noting(report(reader)), live=name == "-" or follow)
                 except CaptureError as error:
                     failed = True
@@ -167,7 +167,9 @@ def read_live(interfaces: tuple[str, ...], bpf: str | None, chosen: dict[str, An
 
     refuse_idle(chosen)
     wanted = selection(chosen)
-    network = chosen.pop("network")
+    network, keylog = chosen.pop("network"), chosen.pop("keylog")
+    if keylog and not os.path.exists(keylog):
+        click.echo(f"scapy-btc: {printable(keylog)}: no keys there yet", err=True)
     with ExitStack() as stack:
         show = Show(chosen, wanted, stack)
         frames = LiveFrames(interfaces, bpf)
@@ -176,7 +178,7 @@ def read_live(interfaces: tuple[str, ...], bpf: str | None, chosen: dict[str, An
         show.unknown = set()
         click.echo(f"scapy-btc: listening on {', '.join(frames.names)}; Ctrl-C ends it", err=True)
         try:
-            with readers.read_live(frames, network) as reader:
+            with readers.read_live(frames, network, keylog) as reader:
                 show.take(reader, live=True)
         except KeyboardInterrupt:
             pass  # the way to end it
@@ -186,7 +188,7 @@ def read_live(interfaces: tuple[str, ...], bpf: str | None, chosen: dict[str, An
         return show.close(failed=False)
 
 
-def learn_ids(wanted: Selection, files: tuple[str, ...], network: Any) -> None:
+def learn_ids(wanted: Selection, files: tuple[str, ...], network: Any, keylog: Any = None) -> None:
     """Where transactions are followed, learn their other ids first: a wtxid is announced before its transaction comes.
 
     Pipes can be read only once; what is wrong with a file is told when it is read for its messages.
@@ -195,7 +197,8 @@ def learn_ids(wanted: Selection, files: tuple[str, ...], network: Any) -> None:
         return
     for name in files:
         if os.path.isfile(name) or os.path.isdir(name):
-            with suppress(CaptureError), progress(name) as report, read(name, network=network) as reader:
+            with (suppress(CaptureError), progress(name) as report,
+                  read(name, network=network, keylog=keylog) as reader):
                 wanted.learn(report(reader))
 
 

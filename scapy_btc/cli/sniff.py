@@ -23,6 +23,7 @@ Examples:
 @click.option("-f", "bpf", metavar="BPF", help="Capture filter, as tcpdump has it.")
 @options.output
 @options.filters
+@options.live_keylog
 def sniff(interfaces: tuple[str, ...], bpf: str | None, **chosen: Any) -> None:
     """Show the messages that pass an interface, until Ctrl-C.
 

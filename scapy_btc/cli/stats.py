@@ -20,6 +20,7 @@ Examples:
 @click.option("-T", "form", type=click.Choice(["text", "json"]), default="text", show_default=True,
               help="How to print.")
 @options.filters
+@options.keylog
 @click.option("--strict", is_flag=True, help="Exit with 3 when errors were found.")
 def stats(files: tuple[str, ...], form: str, strict: bool, **chosen: Any) -> None:
     """Count messages and bytes by type and by connection, show the handshakes (user agent, services, height), and

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from ..analysis.statistics import Connection, Statistics
 from ..capture.message import Message
-from ..capture.reader import read
+from ..capture.reader import keys_of, read
 from ..errors import CaptureError
 from ..layers.registry import printable
 from ..messages.findings import FINDINGS, Severity, severity
@@ -26,14 +26,15 @@ SHOWN = 50
 def count_files(files: tuple[str, ...], form: str, strict: bool, chosen: dict[str, Any]) -> int:
     """Count the messages of files and print what was found; the exit status."""
     wanted = selection(chosen)
-    learn_ids(wanted, files, chosen["network"])
+    keylog = keys_of(chosen["keylog"])
+    learn_ids(wanted, files, chosen["network"], keylog)
     statistics, failed = Statistics(), 0
     noting, unknown = network_note(chosen["network"]), unknown_names(wanted)
     seen = 0
     for name in files:
         statistics.next_source()
         try:
-            with progress(name) as report, read(name, events=True, network=chosen["network"]) as reader:
+            with progress(name) as report, read(name, events=True, network=chosen["network"], keylog=keylog) as reader:
                 for item in noting(report(reader)):
                     if not isinstance(item, Message):
                         if wanted.covers(item):

@@ -46,8 +46,11 @@ FINDINGS: dict[str, Finding] = {
     "skipped": Finding(_W, "bytes that belong to no message"),
     "truncated": Finding(_W, "a message of which bytes are missing"),
     "overlap-differs": Finding(_E, "bytes of a connection were sent again with other content"),
-    "encrypted": Finding(_N, "bytes of a connection that does not speak v1, on a port of Bitcoin's"),
-    "unrecognised": Finding(_N, "likewise, and the beginning of the connection was not captured"),
+    "encrypted": Finding(_N, "bytes of v2, or of another protocol on a port of Bitcoin's, that cannot be read"),
+    "unrecognised": Finding(_N, "the same, and the beginning of the connection was not captured"),
+    "handshake": Finding(_N, "the key exchange of a v2 connection (BIP 324): key, garbage, version packet"),
+    "decoy": Finding(_N, "a packet of a v2 connection that its receiver throws away"),
+    "bad-tag": Finding(_E, "a packet of a v2 connection that is not authentic; nothing after it can be read"),
     # the envelope
     "bad-checksum": Finding(_E, "the checksum is not that of the payload; nodes drop the message"),
     "no-checksum": Finding(_N, "a 20-byte header without checksum, as before February 2012"),
