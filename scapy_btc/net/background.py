@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -28,9 +28,23 @@ class Background:
             future.cancel()
             raise
 
+    def run(self, function: Callable[[], T]) -> T:
+        """The result of a function that is called in the loop's thread; also from there."""
+        if threading.current_thread() is self._thread:
+            return function()
+
+        async def call() -> T:
+            return function()
+
+        return self.call(call())
+
+    @property
+    def closed(self) -> bool:
+        return self._loop.is_closed()
+
     def close(self) -> None:
         """Cancel what still runs, and end the thread."""
-        if self._loop.is_closed():
+        if self.closed:
             return
         self.call(_cancel_all())
         self._loop.call_soon_threadsafe(self._loop.stop)

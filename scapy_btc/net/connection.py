@@ -6,17 +6,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import suppress
 from random import Random
 from typing import Any
 
 from ..chain.address import format_endpoint
-from ..errors import Disconnected, HandshakeError, TimedOut
+from ..errors import Disconnected, HandshakeError, TimedOut, TooMuch
 from ..layers.envelope import BTC
 from ..layers.registry import BTCMessage
 from ..peer.behaviour import Peer
 from ..peer.options import PeerOptions
+from ..protocol import MAX_PROTOCOL_MESSAGE_LENGTH
 from ..wire.transport import Transport, V1Transport
 from .dialing import open_streams
 
@@ -26,6 +27,8 @@ SEND_TIMEOUT = 60.0
 SEND_BUFFER = 16 << 20
 """Bytes that may wait for a peer that reads slowly, where nobody waits for it."""
 
+MAX_UNFINISHED = MAX_PROTOCOL_MESSAGE_LENGTH + READ
+"""Bytes that may come before they make a message."""
 NAMES = 1000
 """Names of messages that are counted one by one: a peer may make up as many as it likes."""
 
@@ -43,6 +46,9 @@ class Connection:
 
     :param outbound: whether we opened it
     :param transport: how messages travel; without it in the clear (v1)
+    :param limit: bytes that the peer may send in all; after more, nothing is received any more (TooMuch)
+    :param clock: what time it is, seconds since 1970
+    :param instead: called with every packet; where it says yes, what the rules would answer is not sent
     :ivar address: of the other end, "192.0.2.1:8333"
     :ivar local_address: of ours
     :ivar counts: messages received, by name
@@ -50,11 +56,14 @@ class Connection:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, options: PeerOptions,
                  outbound: bool, transport: Transport | None = None, observer: Observer | None = None,
-                 random: Random | None = None, own_nonces: Collection[int] = ()) -> None:
+                 random: Random | None = None, own_nonces: Collection[int] = (), limit: int | None = None,
+                 clock: Callable[[], float] = time.time,
+                 instead: Callable[[BTC], Awaitable[bool]] | None = None) -> None:
         self._reader, self._writer = reader, writer
+        self._limit, self._received, self._unfinished = limit, 0, 0
         self.transport: Transport = transport or V1Transport(options.network)
         self.peer = Peer(options, outbound, random, own_nonces)
-        self.observer = observer
+        self.observer, self.clock, self._instead = observer, clock, instead
         self.address, self.local_address = (
             format_endpoint(*end[:2]) if end else "" for end in map(writer.get_extra_info, ("peername", "sockname")))
         self.counts: Counter[str] = Counter()
@@ -89,15 +98,25 @@ class Connection:
     def post(self, message: BTCMessage | BTC) -> None:
         """Send without waiting. A peer that lets more than `SEND_BUFFER` wait is disconnected."""
         self._put(message)
-        if self._writer.transport.get_write_buffer_size() > SEND_BUFFER:
+        if self.backlog > SEND_BUFFER:
             self.abort()
+
+    async def send_bytes(self, data: bytes) -> None:
+        """Write bytes to the stream that are no message, past transport and observer. Raises Disconnected."""
+        self._writer.write(data)
+        await self._drain()
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait to go."""
+        return self._writer.transport.get_write_buffer_size()
 
     async def receive(self, timeout: float | None = None) -> BTC:
         """The next packet; what the rules ask for is answered on the way.
 
         :param timeout: seconds; None waits for ever
 
-        Raises TimedOut, Disconnected, HandshakeError.
+        Raises TimedOut, Disconnected, HandshakeError, TooMuch.
         """
         while not self._queue:
             await self._fill(timeout)
@@ -105,8 +124,10 @@ class Connection:
         count(self.counts, str(packet.msgtype))
         if self.observer:
             self.observer(packet, False)
-        for answer in self.peer.receive(packet, time.time()):
-            self._put(answer)
+        answers = self.peer.receive(packet, self.clock())
+        if self._instead is None or not await self._instead(packet):
+            for answer in answers:
+                self._put(answer)
         await self._drain()
         received: BTC = packet
         return received
@@ -115,7 +136,7 @@ class Connection:
         """Every packet until the connection ends; keeps it alive. Raises as `receive`; TimedOut without a pong."""
         beat = max(0.05, min(1.0, self.peer.options.ping_interval / 2))
         while True:
-            for packet in self.peer.tick(time.time()):
+            for packet in self.peer.tick(self.clock()):
                 await self.send(packet)
             with suppress(TimedOut):
                 yield await self.receive(beat)
@@ -124,7 +145,7 @@ class Connection:
         """Agree on the connection; the peer's `version`. Raises HandshakeError, TimedOut, Disconnected."""
         wait = self.peer.options.handshake_timeout
         deadline = time.monotonic() + wait
-        for packet in self.peer.start(time.time()):
+        for packet in self.peer.start(self.clock()):
             self._put(packet)
         await self._drain()
         while not self.peer.established:
@@ -168,7 +189,13 @@ class Connection:
             raise TimedOut("no message in time") from None
         except OSError as error:
             raise Disconnected(self._whence(error.strerror or str(error))) from error
+        self._received += len(data)
+        if self._limit is not None and self._received > self._limit:
+            raise TooMuch(f"the peer sent more than {self._limit:,} bytes")
         frames = self.transport.receive(data) if data else self.transport.close()
+        self._unfinished = 0 if frames else self._unfinished + len(data)
+        if self._unfinished > MAX_UNFINISHED:
+            raise TooMuch(f"the peer sends a message of more than {MAX_PROTOCOL_MESSAGE_LENGTH:,} bytes")
         self._ended = not data
         self._queue.extend(BTC(frame.header + frame.payload) for frame in frames)
         self._flush()

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count
 
 from ..capture.message import Message, msgtype_text
 from ..layers.envelope import BTC, has_old_header
@@ -15,26 +16,28 @@ from ..wire.header import HEADER_SIZE, OLD_HEADER_SIZE, message_name, old_frame
 
 
 class Recorder:
-    """An observer of a client that hands on every packet as a `Message`.
+    """An observer of a connection that hands on every packet as a `Message`.
 
     :param sink: called with each message
     :param ours: our end as "host:port"; `theirs` likewise
+    :param connection: its number, where there are several
+    :param numbers: of the messages, where several connections count together
     """
 
-    def __init__(self, sink: Callable[[Message], object], network: Network, ours: str, theirs: str) -> None:
+    def __init__(self, sink: Callable[[Message], object], network: Network, ours: str, theirs: str,
+                 connection: int = 0, numbers: Iterator[int] | None = None) -> None:
         self._sink, self._network, self._ends = sink, network, (ours, theirs)
-        self._count = 0
+        self._connection, self._numbers = connection, numbers or count(1)
 
     def __call__(self, packet: BTC, sent: bool) -> None:
-        self._count += 1
-        self._sink(self.message(packet, sent, self._count))
+        self._sink(self.message(packet, sent, next(self._numbers)))
 
     def message(self, packet: BTC, sent: bool, number: int = 1) -> Message:
         """A packet as a message of this moment."""
         source, destination = self._ends if sent else self._ends[::-1]
         frame = frame_of(bytes(packet))
-        return Message(time.time_ns(), source, destination, 0, self._network, "v1", msgtype_text(frame.msgtype),
-                       frame.payload, frame.verdict, (number, number), frame)
+        return Message(time.time_ns(), source, destination, self._connection, self._network, "v1",
+                       msgtype_text(frame.msgtype), frame.payload, frame.verdict, (number, number), frame)
 
 
 def frame_of(raw: bytes) -> Frame:

@@ -8,7 +8,6 @@ does not do is check scripts, signatures and relative lock times: it believes bl
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -16,6 +15,7 @@ from ..errors import FormatError, Misbehaved
 from ..layers.registry import BTCMessage
 from ..messages.addresses import BTCGetAddr
 from ..messages.transactions import BTCTx
+from ..networks import REGTEST, Network
 from ..protocol import MAX_ADDR_TO_SEND, MAX_MONEY, MAX_SCRIPT_ELEMENT_SIZE, ServiceFlags
 from . import answering, fetching
 from .announcing import news, relay_addresses
@@ -35,9 +35,27 @@ COMPACT_VERSION = 2
 Handler = Callable[[NodeState, Session, Any], Iterator[BTCMessage]]
 
 
-def node_options(options: PeerOptions) -> PeerOptions:
-    """What a node says of itself, where the options leave it open."""
-    return replace(options, services=options.services or int(SERVICES), sendheaders=True, sendcmpct=COMPACT_VERSION)
+NODE_OPTIONS = PeerOptions(services=int(SERVICES), sendheaders=True, sendcmpct=COMPACT_VERSION)
+"""What a node says of itself."""
+
+ANYONE_CAN_SPEND = bytes.fromhex("00204ae81572f06e1b88fd5ced7a1a000945432e83e1551e6f721ee9c00b8cc33260")
+"""Pays to the witness script OP_TRUE: the witness `[b"\\x51"]` spends it."""
+SPACING = 600
+
+
+def mine_chain(store: BlockStore, blocks: int, script: bytes, now: int, random: Random) -> None:
+    """Mine blocks on a chain, ten minutes apart (closer where there is no time for that), the last one now."""
+    spacing = min(SPACING, max(1, (now - store.tip.time) // (blocks + 1)))
+    for left in range(blocks - 1, -1, -1):
+        store.mine(script, now - left * spacing, extra=random.randbytes(4))
+
+
+def mined_store(blocks: int, now: int, network: Network = REGTEST, script: bytes = ANYONE_CAN_SPEND,
+                random: Random | None = None) -> BlockStore:
+    """A chain of so many blocks, which nodes can share; see `mine_chain`."""
+    store = BlockStore(network)
+    mine_chain(store, blocks, script, now, random or Random())
+    return store
 
 
 class Serving:

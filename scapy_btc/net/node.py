@@ -1,0 +1,387 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""An embedded node on regtest: real clients sync from it, tests and attacks script it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from random import Random
+from typing import TYPE_CHECKING
+
+from ..capture.message import Message
+from ..chain.address import format_endpoint
+from ..chain.script import script_of
+from ..errors import BTCError, Disconnected, FormatError, PeerError, TimedOut
+from ..layers.envelope import BTC
+from ..messages.transactions import BTCTx
+from ..peer.block_store import BlockStore
+from ..peer.known_addresses import Address
+from ..peer.mempool import Mempool
+from ..peer.options import PeerOptions
+from ..peer.serving import ANYONE_CAN_SPEND, NODE_OPTIONS, Serving, mine_chain
+from ..peer.session import Session
+from ..wire.hashes import hash_hex
+from .connection import Connection
+from .dialing import Streams, open_streams
+from .record import Recorder
+from .scripting import CONNECT, Ended, Script, follow
+
+if TYPE_CHECKING:
+    from .running import RunningNode
+
+BEAT = 1.0
+BACKLOG = 1 << 20
+"""Bytes that may wait for a peer before nothing more is announced to it."""
+
+
+@dataclass(frozen=True)
+class PeerInfo:
+    """What a node can say of one of its peers."""
+
+    address: str
+    outbound: bool
+    """Whether we opened the connection."""
+    established: bool
+    """Whether the handshake is done; what follows is not known before it."""
+    version: int
+    services: int
+    user_agent: str
+    start_height: int
+    latency: float | None
+    """Seconds between the last ping and its pong."""
+
+
+class _Link:
+    """One connection of the node."""
+
+    def __init__(self, connection: Connection, session: Session) -> None:
+        self.connection, self.session = connection, session
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.task: asyncio.Task[None] | None = None
+        self.replaced = False  # a script has answered what came last
+        self.greeted = False
+
+    @property
+    def info(self) -> PeerInfo:
+        peer = self.connection.peer
+        said = peer.version
+        return PeerInfo(
+            self.connection.address, peer.outbound, peer.established, said.version if said else 0,
+            said.services if said else 0, (said.user_agent or b"").decode("utf-8", "backslashreplace") if said else "",
+            (said.start_height or 0) if said else 0, peer.latency)
+
+
+class BTCNode:
+    """A node that listens, answers, takes and relays; its blocks and transactions are in memory.
+
+    It checks what blocks and transactions spend, not scripts and signatures (`peer.serving`). Its methods belong to
+    the event loop that started it. A plain `with` starts it in a thread of its own, and gives a `RunningNode`:
+
+        with BTCNode(blocks=120) as node:
+            client = connect(*node.address)
+            node.mine()
+
+        async with BTCNode(blocks=120) as node:
+            await node.connect_to("127.0.0.1", 18444)
+
+    `when` scripts it; a number waits, bytes need not be a message:
+
+        node.when("ping", lambda packet, connection: [BTCPong(nonce=packet.nonce + 1)])
+        node.when("getheaders", lambda packet, connection: [0.5, b"garbage", DISCONNECT])
+        node.when("version", lambda packet, connection: [BTCVersion(start_height=10**6), BTCVerack()])
+        node.when("connect", lambda packet, connection: [3600.0])
+
+    :param blocks: to be mined at start, ten minutes apart, the last one now
+    :param mine_to: address or output script that the blocks pay to; without it anybody can spend them, with the
+        witness `[b"\\x51"]`
+    :param host: where to listen, an address or several
+    :param port: 0 takes a free one, the same at all addresses
+    :param options: what the node says of itself; also its network
+    :param store: blocks to begin with, of which the node takes a copy: so many nodes can share one chain that is
+        mined once (`peer.serving.mined_store`)
+    :param addresses: of other nodes, which it tells those who ask
+    :param max_peers: connections that others may open at a time; more are closed at once
+    :param random: where nonces and choices come from: the same seed and clock give the same chain
+    :param clock: what time it is, seconds since 1970
+    :param record: called with every message that comes or goes
+    :param log: called with a line when a connection begins or ends
+    :ivar listening: where it listens, as (host, port)
+    """
+
+    def __init__(self, blocks: int = 0, mine_to: str | bytes | None = None, host: str | Sequence[str] = "127.0.0.1",
+                 port: int = 0, options: PeerOptions = NODE_OPTIONS, store: BlockStore | None = None,
+                 addresses: Iterable[tuple[str, int]] = (), max_peers: int = 125, random: Random | None = None,
+                 clock: Callable[[], float] = time.time, record: Callable[[Message], object] | None = None,
+                 log: Callable[[str], object] | None = None) -> None:
+        self.options, self.max_peers, self.clock = options, max_peers, clock
+        self.script = script_of(mine_to, options.network) if isinstance(mine_to, str) else mine_to or ANYONE_CAN_SPEND
+        self._hosts = [host] if isinstance(host, str) else list(host)
+        self._port = port
+        self._random = random or Random()
+        chain = store.copy() if store else BlockStore(options.network)
+        mine_chain(chain, blocks, self.script, int(clock()), self._random)
+        self.serving = Serving(options, chain, self._random)
+        for known in addresses:
+            self.serving.state.addresses.add(Address.of(*known), options.services, int(clock()))
+        self.listening: list[tuple[str, int]] = []
+        self._servers: list[asyncio.Server] = []
+        self._links: dict[Session, _Link] = {}
+        self._nonces: set[int] = set()
+        self._scripts: dict[str, Script] = {}
+        self._waiters: list[asyncio.Future[None]] = []
+        self._ticker: asyncio.Task[None] | None = None
+        self._record, self._log = record, log or (lambda line: None)
+        self._connections, self._frames = count(), count(1)
+        self._running: RunningNode | None = None
+
+    # Its life
+
+    def run(self) -> RunningNode:
+        """Start it in a thread of its own. Raises BTCError where it cannot listen."""
+        from .running import RunningNode
+
+        return RunningNode(self)
+
+    def __enter__(self) -> RunningNode:
+        self._running = self.run()
+        return self._running
+
+    def __exit__(self, *exception: object) -> None:
+        assert self._running is not None
+        self._running.close()
+
+    async def __aenter__(self) -> BTCNode:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen. Raises BTCError where that cannot be done."""
+        try:
+            for host in self._hosts:
+                port = self.listening[0][1] if self.listening else self._port
+                server = await asyncio.start_server(self._accept, host, port)
+                self._servers.append(server)
+                self.listening.append(server.sockets[0].getsockname()[:2])
+        except OSError as error:
+            await self.stop()
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise BTCError(f"{format_endpoint(host, port)}: cannot listen: {reason}") from error
+        self._ticker = asyncio.create_task(self._tick())
+
+    async def stop(self) -> None:
+        """Close all connections, and listen no longer."""
+        for server in self._servers:
+            server.close()
+        tasks = [link.task for link in self._links.values() if link.task] + ([self._ticker] if self._ticker else [])
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._servers, self.listening, self._ticker = [], [], None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port where it listens, the first of them."""
+        if not self.listening:
+            raise BTCError("this node does not listen")
+        return self.listening[0]
+
+    # What it knows
+
+    @property
+    def height(self) -> int:
+        return self.serving.store.height
+
+    @property
+    def tip(self) -> str:
+        """Hash of the last block, as reversed hex."""
+        return hash_hex(self.serving.store.tip.hash)
+
+    @property
+    def store(self) -> BlockStore:
+        """Its blocks."""
+        return self.serving.store
+
+    @property
+    def pool(self) -> Mempool:
+        """Its unconfirmed transactions."""
+        return self.serving.pool
+
+    @property
+    def peers(self) -> list[PeerInfo]:
+        return [link.info for link in self._links.values()]
+
+    async def wait_until(self, met: Callable[[], object], timeout: float = 10.0) -> None:
+        """Wait until a function says yes; it is asked whenever something has happened. Raises TimedOut."""
+        deadline = time.monotonic() + timeout
+        while not met():
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            try:
+                await asyncio.wait_for(waiter, deadline - time.monotonic())
+            except asyncio.TimeoutError:
+                raise TimedOut(f"it did not come about within {timeout:g} s") from None
+
+    # What it does
+
+    def mine(self, blocks: int = 1) -> list[str]:
+        """Mine blocks with what is in the memory pool, and announce them; their hashes, as reversed hex."""
+        hashes = []
+        for _ in range(blocks):
+            change = self.serving.mine(self.script, int(self.clock()), self._random.randbytes(4))
+            hashes.append(hash_hex(change.connected[-1].hash))
+        self._changed()
+        return hashes
+
+    def submit(self, transaction: BTCTx | bytes) -> str:
+        """Put a transaction into the memory pool, and announce it; its txid, as reversed hex.
+
+        Raises Rejected, FormatError.
+        """
+        entry = self.serving.submit(transaction)
+        self._changed()
+        return hash_hex(entry.tx.txid)
+
+    def when(self, name: str, script: Script | None) -> None:
+        """Do what a script says when a message comes, instead of the usual.
+
+        :param name: of the message; "connect" for the moment in which a connection is there: nothing has come then,
+            and the script gets None as packet
+        :param script: takes the packet and the `Connection`, and returns steps (`net.scripting.Step`), which may never
+            end, or None for the usual answer; as None itself, what was there before is removed
+        """
+        if script is None:
+            self._scripts.pop(name, None)
+        else:
+            self._scripts[name] = script
+
+    async def connect_to(self, host: str, port: int, timeout: float = 10.0) -> PeerInfo:
+        """Open a connection to another node, and agree with it.
+
+        :param timeout: seconds for connecting, and again for agreeing
+
+        Raises Refused, TimedOut, Disconnected, WrongNetwork or another HandshakeError.
+        """
+        link = self._link(await open_streams(host, port, timeout), outbound=True)
+        link.task = asyncio.create_task(self._run(link))
+        try:
+            await asyncio.wait_for(asyncio.shield(link.ready), timeout)
+        except asyncio.TimeoutError:
+            link.task.cancel()
+            raise TimedOut(f"{format_endpoint(host, port)}: no handshake within {timeout:g} s") from None
+        return link.info
+
+    # Its connections
+
+    async def _accept(self, *streams: asyncio.StreamReader | asyncio.StreamWriter) -> None:
+        reader, writer = streams
+        assert isinstance(reader, asyncio.StreamReader) and isinstance(writer, asyncio.StreamWriter)
+        if sum(not link.connection.peer.outbound for link in self._links.values()) >= self.max_peers:
+            writer.transport.abort()
+            return
+        link = self._link((reader, writer), outbound=False)
+        link.task = asyncio.current_task()
+        await self._run(link)
+
+    def _link(self, streams: Streams, outbound: bool) -> _Link:
+        link: _Link
+
+        async def instead(packet: BTC) -> bool:
+            link.replaced = await self._follow_script(str(packet.msgtype), packet, link.connection)
+            return link.replaced
+
+        options = replace(self.options, start_height=self.height)
+        connection = Connection(*streams, options, outbound, random=self._random, own_nonces=self._nonces,
+                                clock=self.clock, instead=instead)
+        if self._record:
+            connection.observer = Recorder(self._record, options.network, connection.local_address, connection.address,
+                                           next(self._connections), self._frames)
+        if outbound:
+            self._nonces.add(connection.peer.nonce)
+        link = _Link(connection, self.serving.join(connection.peer))
+        self._links[link.session] = link
+        return link
+
+    async def _run(self, link: _Link) -> None:
+        connection = link.connection
+        reason: Exception | None = None
+        self._log(f"{connection.address} connected")
+        self._notify()
+        try:
+            await self._talk(link)
+        except (PeerError, Ended) as error:
+            reason = error
+        except asyncio.CancelledError:
+            connection.abort()
+        except Exception as error:  # of a user's script
+            reason = error
+            asyncio.get_running_loop().call_exception_handler({"message": "a script failed", "exception": error})
+        finally:
+            self.serving.leave(link.session)
+            self._links.pop(link.session)
+            self._nonces.discard(connection.peer.nonce)
+            if connection.peer.outbound and not link.ready.done():
+                link.ready.set_exception(reason if isinstance(reason, PeerError) else Disconnected("disconnected"))
+            self._log(f"{connection.address} disconnected{f': {reason}' if str(reason or '') else ''}")
+            self._notify()
+            await connection.close()
+
+    async def _talk(self, link: _Link) -> None:
+        connection = link.connection
+        if await self._follow_script(CONNECT, None, connection):
+            raise Ended
+        for first in connection.peer.start(self.clock()):
+            await connection.send(first)
+        async for packet in connection.messages():
+            if not link.replaced:
+                for message in self.serving.receive(link.session, packet, self.clock()):
+                    await connection.send(message)
+                    await asyncio.sleep(0)  # others shall have their turn, too
+            if connection.peer.established and not link.ready.done():
+                self._agreed(link)
+            self._changed()
+
+    def _agreed(self, link: _Link) -> None:
+        link.ready.set_result(None)
+        if link.connection.peer.outbound and self.listening:
+            try:
+                host = link.connection.local_address.rpartition(":")[0].strip("[]")
+                self.serving.announce_address(Address.of(host, self.listening[0][1]), [link.session])
+            except FormatError:
+                pass  # of a kind that is told to nobody
+
+    async def _follow_script(self, name: str, packet: BTC | None, connection: Connection) -> bool:
+        """Whether a script has answered."""
+        script = self._scripts.get(name)
+        steps = script(packet, connection) if script else None
+        if steps is None:
+            return False
+        await follow(steps, connection)
+        return True
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT)
+            for session, message in self.serving.tick(self.clock()):
+                self._links[session].connection.post(message)
+            self._changed()
+
+    def _changed(self) -> None:
+        """Something has happened: tell peers what is new, unless they are slow to read."""
+        for session, link in self._links.items():
+            if session.has_news and link.connection.backlog < BACKLOG:
+                for message in self.serving.news(session):
+                    link.connection.post(message)
+        self._notify()
+
+    def _notify(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
