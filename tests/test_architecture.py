@@ -198,7 +198,7 @@ def project() -> dict[str, Any]:
 def test_what_is_imported_is_declared(project: dict[str, Any]) -> None:
     extras = project["optional-dependencies"]
     declared = names_of(project["dependencies"])
-    optional = names_of(extras["zstd"])
+    optional = names_of(extras["zstd"] + extras["analysis"])
     used = imported_distributions(FILES)
     assert used - optional == declared
     assert optional <= used

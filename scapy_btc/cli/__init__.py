@@ -17,6 +17,7 @@ import click
 from .. import __version__
 from ..errors import BTCError
 from .completion import completion
+from .crawl import crawl
 from .decode import decode
 from .getaddr import getaddr
 from .getdata import getdata
@@ -24,6 +25,7 @@ from .handshake import handshake
 from .headers import headers
 from .mempool import mempool
 from .messages import messages
+from .peers import peers
 from .ping import ping
 from .read import read
 from .replay import replay
@@ -33,7 +35,7 @@ from .stats import stats
 
 GROUPS = {
     "Reading": (read, decode, stats, sniff),
-    "Talking": (handshake, ping, getaddr, getdata, headers, mempool, replay),
+    "Talking": (handshake, ping, getaddr, getdata, headers, mempool, peers, crawl, replay),
     "Help": (messages, shell, completion),
 }
 

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`scapy-btc crawl`: map a network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from . import options
+from .talking import form
+
+
+@click.command(short_help="Ask nodes for nodes, and those again: a map of the network.", epilog="""
+\b
+Examples:
+  scapy-btc crawl --store regtest.db 127.0.0.1:18444
+  scapy-btc crawl --network signet --store signet.db --max-time 600 --csv signet.csv
+  scapy-btc crawl --network mainnet --store main.db --proxy 127.0.0.1:9050    # by way of Tor, onion addresses, too
+  scapy-btc crawl --network signet --store signet.db --max-nodes 0 --parquet signet.parquet    # only the file
+""")
+@click.argument("starts", nargs=-1, metavar="[START[:PORT]]...")
+@click.option("--network", type=options.NetworkName(), default="regtest", show_default=True, metavar="NAME",
+              help="The network; also gives the port where none is named, and the seeds.")
+@click.option("--store", type=click.Path(dir_okay=False), metavar="FILE",
+              help="Keep everything in this SQLite file, and go on with the crawl in it that was not finished.")
+@click.option("--concurrency", type=click.IntRange(min=1, max=10_000), default=100, show_default=True, metavar="N",
+              help="Connections at a time.")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), default=20.0, show_default=True, metavar="N",
+              help="New connections in a second.")
+@click.option("--max-nodes", type=click.IntRange(min=0), metavar="N", help="Stop after N visits.")
+@click.option("--max-time", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop after so long.")
+@click.option("--peer-time", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True,
+              metavar="SECONDS", help="How long one conversation may take.")
+@click.option("--proxy", metavar="HOST:PORT",
+              help="Connect through this SOCKS5 proxy, as 127.0.0.1:9050 for Tor; it also resolves names.")
+@click.option("--nameserver", metavar="HOST[:PORT]", help="Ask this name server, not those of the system.")
+@click.option("--csv", type=click.Path(dir_okay=False, writable=True), metavar="FILE",
+              help="Write all addresses of the store as CSV at the end.")
+@click.option("--parquet", type=click.Path(dir_okay=False, writable=True), metavar="FILE",
+              help="Write them as Parquet at the end (needs pyarrow).")
+@form("text", "jsonl")
+def crawl(starts: tuple[str, ...], **chosen: Any) -> None:
+    """Visit nodes, beginning with START: agree on a connection, ping, ask for addresses; then visit those, each once.
+
+    Without START the unfinished crawl of the store goes on, or it begins with the network's DNS seeds (regtest: this
+    machine). On a network without seeds a crawl stays on loopback, or in private networks, where it began there; on
+    others it visits routable addresses only. With `-T jsonl` each visit is printed when it is done; the closing lines
+    are on standard error. Ctrl-C ends it; the same command goes on.
+
+    Bitcoin Core answers `getaddr` after half a minute on average, and with a part of what it knows. Tor addresses are
+    visited with --proxy, those of I2P and CJDNS are only collected.
+    """
+    from .crawling import run
+
+    status = run(starts, **chosen)
+    if status:
+        raise click.exceptions.Exit(status)

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A crawler: asks every node that it hears of for others, once, within limits of connections, rate and time.
+
+Everything it knows and has still to do is in the address book, so a run that was stopped, or killed, goes on with the
+same file. A node is dialled once in a run; only those whose conversation was cut off by the end of the process are
+dialled again by the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..chain.address import parse
+from ..errors import FormatError, PeerError, Refused
+from ..peer.options import PeerOptions
+from .addressbook import AddressBook
+from .external import ExternalAddress
+from .reach import ANONYMOUS, DIRECT
+from .visit import Limits, Visit, visit
+
+CONCURRENCY = 100
+RATE = 20.0
+AGENT = b"/scapy_btc:crawler/"
+"""What we say we are."""
+
+
+@dataclass
+class Progress:
+    """Counts of this process's part of a run.
+
+    :ivar known: addresses in the book
+    :ivar open: conversations at this moment
+    :ivar refused: told addresses that were not taken: invalid, of another kind, too many
+    :ivar errors: visits that did not come to a handshake, by code
+    """
+
+    started: float = 0.0
+    resumed: bool = False
+    finished: bool = False
+    known: int = 0
+    visited: int = 0
+    reached: int = 0
+    answered: int = 0
+    told: int = 0
+    refused: int = 0
+    open: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class _Target:
+    host: str
+    port: int
+    row: int | None = None
+    """Its id in the book; None for a name that only the proxy can resolve, which is never in the book."""
+
+
+class Crawler:
+    """Maps a network.
+
+    :param book: where everything is kept; its `kind` says which addresses may be dialled because others told them
+    :param concurrency: connections at a time
+    :param rate: new connections in a second, evenly spaced
+    :param proxy: "host:port" of a SOCKS5 proxy for every connection; with it Tor addresses are visited, too
+    :param on_visit: called with everything that comes of a visit
+    """
+
+    def __init__(self, book: AddressBook, options: PeerOptions | None = None, concurrency: int = CONCURRENCY,
+                 rate: float = RATE, limits: Limits | None = None, proxy: str | None = None,
+                 on_visit: Callable[[Visit], object] | None = None) -> None:
+        self.book, self.concurrency, self.rate, self.proxy = book, concurrency, rate, proxy
+        self.options = options or PeerOptions(book.network, user_agent=AGENT, relay=False)
+        self.limits = limits or Limits()
+        self.progress = Progress(known=book.size)
+        self.external = ExternalAddress(book.kind)
+        self._on_visit = on_visit
+        self._reachable = (*DIRECT, *ANONYMOUS) if proxy else DIRECT
+        self._queue: deque[_Target] = deque()
+        self._flying: dict[asyncio.Task[None], _Target] = {}
+        self._event = asyncio.Event()
+        self._stopped = False
+        self._failure: BaseException | None = None
+        self._next_slot = 0.0
+
+    def stop(self) -> None:
+        """End the crawl now; what is open is cut off and stays to be done."""
+        self._stopped = True
+        self._event.set()
+
+    async def run(self, starts: Iterable[tuple[str, int]] = (), max_nodes: int | None = None,
+                  max_time: float | None = None) -> Progress:
+        """Go on with the run that the book holds, or begin a new one, until everything was visited.
+
+        :param starts: hosts, or names, and ports to begin with
+        :param max_nodes: stop after so many visits
+        :param max_time: stop after so many seconds
+
+        Raises StoreError; Refused where no start can be resolved.
+        """
+        progress, loop = self.progress, asyncio.get_running_loop()
+        progress.started = time.time()
+        progress.resumed = self.book.begin_run(int(time.time()))
+        await self._begin_with(list(starts))
+        timer = loop.call_later(max_time, self.stop) if max_time is not None else None
+        try:
+            progress.finished = await self._dispatch(max_nodes)
+        finally:
+            if timer:
+                timer.cancel()
+            for task in self._flying:
+                task.cancel()
+            await asyncio.gather(*self._flying, return_exceptions=True)
+        if progress.finished:
+            self.book.end_run(int(time.time()))
+        return progress
+
+    async def _begin_with(self, starts: list[tuple[str, int]]) -> None:
+        failures: list[PeerError] = []
+        for host, port in starts:
+            try:
+                await self._begin_with_one(host, port)
+            except PeerError as error:
+                failures.append(error)
+        if failures and len(failures) == len(starts):
+            raise failures[0]
+        self.progress.known = self.book.size
+
+    async def _begin_with_one(self, host: str, port: int) -> None:
+        try:
+            parse(host)
+            hosts = [host]
+        except FormatError:
+            if self.proxy:  # a name would be told to a name server, so the proxy gets it
+                self._queue.append(_Target(host, port))
+                return
+            try:
+                found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            except (OSError, UnicodeError) as error:
+                raise Refused(f"{host}: the name is not known: {getattr(error, 'strerror', '') or error}") from error
+            hosts = [str(address[0]) for *_, address in found]
+        for each in hosts:
+            with suppress(FormatError):  # an IPv6 address with a zone
+                self.book.add_user(each, port, int(time.time()))
+
+    # Whom to visit, and when
+
+    async def _dispatch(self, max_nodes: int | None) -> bool:
+        """Visit one after the other; whether everything was visited."""
+        dialled = 0
+        while not self._stopped:
+            target = None
+            if len(self._flying) < self.concurrency and (max_nodes is None or dialled < max_nodes):
+                target = self._next()
+            if target:
+                await self._slot()
+                if not self._stopped:
+                    self._launch(target)
+                    dialled += 1
+            elif self._flying:
+                self._event.clear()
+                await self._event.wait()
+            else:
+                return self._next() is None
+            if self._failure:
+                raise self._failure
+        return False
+
+    def _next(self) -> _Target | None:
+        """Something that is to be visited and is not being visited."""
+        if not self._queue:
+            busy = {target.row for target in self._flying.values()}
+            for row, host, port, source in self.book.pending(self.concurrency + len(busy), self._reachable):
+                if row in busy:
+                    continue
+                if self.book.may_dial(host, source):
+                    self._queue.append(_Target(host, port, row))
+                else:
+                    self.book.done(row)
+        return self._queue.popleft() if self._queue else None
+
+    async def _slot(self) -> None:
+        """Wait until the rate allows one more connection."""
+        clock = asyncio.get_running_loop().time
+        while (wait := self._next_slot - clock()) > 0 and not self._stopped:
+            self._event.clear()
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._event.wait(), wait)
+        self._next_slot = clock() + 1 / self.rate
+
+    def _launch(self, target: _Target) -> None:
+        task = asyncio.get_running_loop().create_task(self._visit(target))
+        self._flying[task] = target
+        self.progress.open = len(self._flying)
+        task.add_done_callback(self._landed)
+
+    def _landed(self, task: asyncio.Task[None]) -> None:
+        del self._flying[task]
+        self.progress.open = len(self._flying)
+        if not task.cancelled() and (error := task.exception()):
+            self._failure = error
+        self._event.set()
+
+    # What comes of it
+
+    async def _visit(self, target: _Target) -> None:
+        result = await visit(target.host, target.port, self.options, self.limits, self.proxy)
+        now = int(time.time())
+        told = result.told or []
+        with self.book.transaction():
+            added = self.book.add(told, target.host, now)
+            if target.row is not None:
+                self.book.done(target.row)
+            self.book.tried(target.host, target.port, now, result.error, result.reason, result.version, result.latency,
+                            len(told))
+        self._count(result, added.refused)
+        if self._on_visit:
+            self._on_visit(result)
+
+    def _count(self, result: Visit, refused: int) -> None:
+        progress, told, version = self.progress, result.told or [], result.version
+        progress.visited += 1
+        progress.known = self.book.size
+        progress.told += len(told)
+        progress.refused += refused
+        if version is None:
+            progress.errors[result.error] += 1
+            return
+        progress.reached += 1
+        progress.answered += bool(told)
+        self.external.add(result.host, str(version["receiver_address"]["ip"]))
+
+
+def summary(book: AddressBook) -> dict[str, Any]:
+    """What the last runs found, as counts: nodes reached by network, user agent and services; errors."""
+    reached = "success = tried"
+    return {
+        "reached": dict(book.counts("network_id", reached)),
+        "known": dict(book.counts("network_id")),
+        "pending": dict(book.counts("network_id", "pending")),
+        "user_agents": dict(book.counts("user_agent", reached, 10)),
+        "errors": dict(book.counts("error", f"tried IS NOT NULL AND NOT ifnull({reached}, 0)")),
+    }

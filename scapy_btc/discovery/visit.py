@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One visit to a node: handshake, ping, its addresses; bounded in time, messages and bytes, whatever the node does."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..chain.address import format_endpoint
+from ..errors import (
+    BTCError,
+    Disconnected,
+    HandshakeError,
+    PeerError,
+    Refused,
+    TimedOut,
+    TooMuch,
+    WrongNetwork,
+)
+from ..layers.plan import BROKEN
+from ..messages.addresses import BTCAddr, BTCAddrV2, BTCGetAddr
+from ..net.connection import Connection, open_connection
+from ..peer.options import PeerOptions
+from ..protocol import MAX_ADDR_TO_SEND
+from .addressbook import Told
+
+_CODES = (
+    (Refused, "refused"),
+    (TimedOut, "timed-out"),
+    (Disconnected, "disconnected"),
+    (WrongNetwork, "wrong-network"),
+    (HandshakeError, "no-handshake"),
+    (TooMuch, "too-much"),
+)
+
+
+def error_code(error: BTCError) -> str:
+    """A short name of what went wrong, the same for all errors of a kind."""
+    return next((code for kind, code in _CODES if isinstance(error, kind)), "failed")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one visit may cost. Times are seconds."""
+
+    connect: float = 5.0
+    seconds: float = 60.0
+    """For the whole conversation. Bitcoin Core answers `getaddr` after half a minute on average."""
+    linger: float = 2.0
+    """How long more addresses are waited for after a message of one (the node's own) or of 1,000 (a full page)."""
+    messages: int = 1_000
+    size: int = 1 << 20
+    """Bytes."""
+    pages: int = 4
+    """Messages with addresses that are read; of each at most 1,000 entries."""
+
+
+@dataclass(slots=True)
+class Visit:
+    """What came of it.
+
+    :ivar version: what the node said of itself, as its record; None where there was no handshake
+    :ivar latency: seconds until the pong; None where none came
+    :ivar told: addresses; None where it was not asked
+    :ivar error: a code, "" for none; after a handshake the reason why the conversation ended early
+    """
+
+    host: str
+    port: int
+    version: dict[str, Any] | None = None
+    latency: float | None = None
+    told: list[Told] | None = None
+    error: str = ""
+    reason: str = ""
+
+    def failed(self, error: PeerError) -> None:
+        """Keep why the conversation ended."""
+        self.error = error_code(error)
+        self.reason = str(error).removeprefix(f"{format_endpoint(self.host, self.port)}: ")
+
+
+@dataclass(slots=True)
+class _Answers:
+    """Addresses of one conversation, as they come in."""
+
+    told: list[Told] = field(default_factory=list)
+    pages: int = 0
+    more: bool = False
+    """Others may follow the last message."""
+
+
+async def visit(host: str, port: int, options: PeerOptions, limits: Limits, proxy: str | None = None,
+                ask: bool = True) -> Visit:
+    """Visit a node. Never raises a PeerError: what goes wrong is in the result.
+
+    :param proxy: "host:port" of a SOCKS5 proxy
+    :param ask: whether to ask for addresses
+    """
+    result = Visit(host, port, told=[] if ask else None)
+    count = 0
+
+    def observe(packet: object, sent: bool) -> None:
+        nonlocal count
+        count += not sent
+        if count > limits.messages:
+            raise TooMuch(f"the peer sent more than {limits.messages:,} messages")
+
+    try:
+        connection = await open_connection(host, port, options, limits.connect, proxy, observer=observe,
+                                           limit=limits.size)
+    except PeerError as error:
+        result.failed(error)
+        return result
+    try:
+        await asyncio.wait_for(_talk(connection, result, limits, ask), limits.seconds)
+        await connection.close()
+    except asyncio.TimeoutError:
+        if result.version is None:
+            result.error, result.reason = "timed-out", f"no handshake within {limits.seconds:g} s"
+    except PeerError as error:
+        result.failed(error)
+    finally:
+        connection.abort()
+    return result
+
+
+async def visit_all(ends: Iterable[tuple[str, int]], options: PeerOptions, limits: Limits, concurrency: int,
+                    on_visit: Callable[[Visit], object], proxy: str | None = None, ask: bool = False) -> None:
+    """Visit (host, port) pairs, so many at a time; each result is told when it comes."""
+    rest = iter(ends)
+
+    async def work() -> None:
+        for host, port in rest:
+            on_visit(await visit(host, port, options, limits, proxy, ask))
+
+    await asyncio.gather(*(work() for _ in range(concurrency)))
+
+
+async def _talk(connection: Connection, result: Visit, limits: Limits, ask: bool) -> None:
+    """Fills in the result. Raises PeerError where the conversation ends before it has to."""
+    result.version = record_of(await connection.handshake())
+    answers = _Answers()
+    connection.post(connection.peer.ping(time.time()))
+    if ask:
+        result.told = answers.told
+        connection.post(BTCGetAddr())
+    clock = asyncio.get_running_loop().time
+    linger: float | None = None
+    while (ask and answers.pages < limits.pages) or connection.peer.latency is None:
+        try:
+            packet: Any = await connection.receive(None if linger is None else max(0.001, linger - clock()))
+        except TimedOut:
+            break
+        finally:
+            result.latency = connection.peer.latency
+        if ask and isinstance(packet.payload, (BTCAddr, BTCAddrV2)):
+            take_up(packet.payload, answers)
+            linger = clock() + limits.linger * answers.more
+
+
+def record_of(message: Any) -> dict[str, Any]:
+    """A message as plain values."""
+    raw = bytes(message)
+    record: dict[str, Any] = type(message).plan.record(raw, 0, len(raw))[0]
+    return record
+
+
+def take_up(message: Any, answers: _Answers) -> None:
+    """Add the addresses of a message to what was told."""
+    raw = bytes(message)
+    try:
+        entries: Any = type(message).plan.view(raw, 0, len(raw))[0]["addresses"][:MAX_ADDR_TO_SEND]
+    except BROKEN:
+        return
+    found = [Told(host_of(entry), entry["port"], entry["services"], entry.get("timestamp", 0)) for entry in entries]
+    answers.told += found
+    answers.pages += 1
+    answers.more = len(found) < 2 or len(found) >= MAX_ADDR_TO_SEND
+
+
+def host_of(entry: Mapping[str, Any]) -> str:
+    """The address in an entry of `addr` or `addrv2`."""
+    return str(entry["ip"] if "ip" in entry else entry["address"])
