@@ -54,8 +54,8 @@ class HeaderChain:
     refused: so a peer that feeds endless forks costs about 15 MB. The best chain takes about 250 bytes a header.
 
     :param network: whose rules hold
-    :param start: trusted headers in a row, of which only is checked that they follow each other; without them the
-        network's genesis block. Elsewhere times are checked from the 12th header on, when 11 before it are known
+    :param start: trusted headers in a row, of which only is checked that they follow each other and have their proof of
+        work; without them the network's genesis block. Elsewhere times are checked from the 12th header on
     :param height: of the first of them: a multiple of 2016, as the target depends on the first block of its period
     :param work: of all blocks before them
     """
@@ -86,8 +86,11 @@ class HeaderChain:
             if number % INTERVAL == 0:
                 self._work_before.append(work)
             before = sha256d(raw[number * HEADER_SIZE : (number + 1) * HEADER_SIZE])
+            target, proof = _target_and_work(bits)
+            if int.from_bytes(before, "little") > target:
+                raise FormatError(f"header {self.base + number} has no proof of work", offset=number * HEADER_SIZE)
             self._heights[before] = self.base + number
-            work += _target_and_work(bits)[1]
+            work += proof
         genesis = self.network.genesis
         if self.base == 0 and genesis and not raw.startswith(genesis):
             raise FormatError(f"these headers do not start with the genesis block of {self.network}")
@@ -122,7 +125,7 @@ class HeaderChain:
         return len(self._raw) // HEADER_SIZE
 
     def __iter__(self) -> Iterator[bytes]:
-        return (self.at(height) for height in range(self.base, self.height + 1))
+        return self.after(self.base - 1)
 
     def __contains__(self, block_hash: bytes) -> bool:
         """Whether the header is known, in the best chain or beside it."""
@@ -130,14 +133,14 @@ class HeaderChain:
 
     def at(self, height: int) -> bytes:
         """The header of the best chain at a height. Raises IndexError."""
-        return self.since(height, 1)
-
-    def since(self, height: int, count: int | None = None) -> bytes:
-        """So many headers of the best chain in a row from a height on, without a count all. Raises IndexError."""
         if not self.base <= height <= self.height:
             raise IndexError(f"height {height} is not among {self.base} to {self.height}")
         start = (height - self.base) * HEADER_SIZE
-        return bytes(self._raw[start : None if count is None else start + count * HEADER_SIZE])
+        return bytes(self._raw[start : start + HEADER_SIZE])
+
+    def after(self, height: int) -> Iterator[bytes]:
+        """The headers of the best chain above a height; a reorganisation meanwhile is not noticed."""
+        return (self.at(following) for following in range(height + 1, self.height + 1))
 
     def hash_at(self, height: int) -> bytes:
         """The hash of the best chain's header at a height. Raises IndexError."""
@@ -238,14 +241,18 @@ class HeaderChain:
         position = (height - self.base) // INTERVAL
         start = self.base + position * INTERVAL
         work, period = self._work_before[position], None
-        for raw in _split(self.since(start, height + 1 - start)):
-            time, bits = _time_and_bits(raw)
+        for current in range(start, height + 1):
+            time, bits = self._time_and_bits(current)
             period = follow(self.network, period, time, bits) if period else begin(start, time, bits)
             work += _target_and_work(bits)[1]
         assert period is not None
         oldest = max(self.base, height + 1 - MEDIAN_TIME_SPAN)
-        times = tuple(_time_and_bits(raw)[0] for raw in _split(self.since(oldest, height + 1 - oldest)))
+        times = tuple(self._time_and_bits(current)[0] for current in range(oldest, height + 1))
+        raw = self.at(height)
         return _Block(sha256d(raw), raw, period, times, work)
+
+    def _time_and_bits(self, height: int) -> tuple[int, int]:
+        return _TIME_AND_BITS.unpack_from(self._raw, (height - self.base) * HEADER_SIZE + 68)
 
     def _branch(self, block: _Block) -> list[_Block]:
         """The headers from the best chain (which is left out) to this one."""
@@ -268,7 +275,7 @@ class HeaderChain:
         fork = self._heights[branch[0].raw[4:36]]
         last = self._block_at(fork)
         left: list[_Block] = []
-        for raw in _split(self.since(fork + 1)):
+        for raw in self.after(fork):
             left.append(self._after(left[-1] if left else last, raw, sha256d(raw)))
             del self._heights[left[-1].hash]
         del self._raw[(fork + 1 - self.base) * HEADER_SIZE :]
@@ -281,15 +288,6 @@ class HeaderChain:
             self._side = {}
         self._side.update((one.hash, one) for one in left[:MAX_SIDE_HEADERS])
         return fork + 1
-
-
-def _time_and_bits(raw: bytes) -> tuple[int, int]:
-    found: tuple[int, int] = _TIME_AND_BITS.unpack_from(raw, 68)
-    return found
-
-
-def _split(raw: bytes) -> list[bytes]:
-    return [raw[at : at + HEADER_SIZE] for at in range(0, len(raw), HEADER_SIZE)]
 
 
 def _median(times: tuple[int, ...]) -> int:

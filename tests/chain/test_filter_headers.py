@@ -76,6 +76,11 @@ def test_checkpoints_are_compared() -> None:
     chain.check_checkpoints([headers[1000], b"of what is not known yet nothing "[:32]])
     with pytest.raises(InvalidFilter, match="checkpoint 1000 is filter header"):
         chain.check_checkpoints([headers[999]])
+    alone = FilterHeaderChain(1000, headers[999])
+    alone.extend(headers[999], HASHES[1000:1001])
+    alone.check_checkpoints([headers[1000]])
+    with pytest.raises(InvalidFilter, match="checkpoint 1000"):
+        alone.check_checkpoints([headers[999]])
     later = FilterHeaderChain(1500, headers[1499])
     later.extend(headers[1499], HASHES[1500:])
     later.check_checkpoints([bytes(32), headers[2000]])

@@ -124,6 +124,8 @@ def test_where_it_cannot_start() -> None:
     with pytest.raises(FormatError, match="header 30242 does not follow") as broken:
         HeaderChain(MAINNET, headers[0] + headers[1] + headers[3], 30240)
     assert broken.value.offset == 160
+    with pytest.raises(FormatError, match="header 30241 has no proof of work"):
+        HeaderChain(MAINNET, headers[0] + headers[1][:-1] + b"\0", 30240)
     with pytest.raises(FormatError, match="80 bytes each"):
         HeaderChain(MAINNET, headers[0][:-1], 30240)
     with pytest.raises(FormatError, match="genesis block of mainnet"):
@@ -170,7 +172,7 @@ def test_locator_and_fork_point() -> None:
     assert chain.locator() == [sha256d(headers[height]) for height in heights]
     assert chain.fork_point([bytes(32), sha256d(headers[60]), sha256d(headers[28])]) == 60
     assert chain.fork_point([]) == chain.fork_point([bytes(32)]) == 0
-    assert chain.since(99) == headers[99] + headers[100] and chain.since(2, 3) == b"".join(headers[2:5])
+    assert list(chain.after(98)) == headers[99:] and list(chain.after(100)) == []
     assert [chain.hash_at(height) for height in (0, 50, 100)] == [sha256d(headers[n]) for n in (0, 50, 100)]
     for height in (-1, 101):
         with pytest.raises(IndexError, match=f"height {height} is not among 0 to 100"):
@@ -186,7 +188,7 @@ def test_time_is_after_the_median_of_eleven() -> None:
     times = [START + n for n in (5, 100, 1, 2, 101, 102, 103, 104, 3, 4, 105)]  # the sixth in order is START + 100
     chain = HeaderChain(REGTEST, mine(b"", times[0]), 2016)
     for moment in times[1:]:
-        chain = HeaderChain(REGTEST, chain.since(2016) + mine(chain.at(chain.height), moment), 2016)
+        chain = HeaderChain(REGTEST, b"".join(chain) + mine(chain.at(chain.height), moment), 2016)
     assert chain.median_time == START + 100
     last = chain.at(chain.height)
     with pytest.raises(InvalidHeader, match=rf"header 2027: time {START + 100} is not after {START + 100}.*too-old"):
