@@ -24,7 +24,8 @@ PCAPS = Path(__file__).parent.parent / "pcaps"
 INDEX: dict[str, dict[str, Any]] = tomllib.loads((PCAPS / "index.toml").read_text(encoding="utf-8"))
 LOG = "core-message-capture"
 BLOCKS = "core-blocks"
-CAPTURES = sorted(set(INDEX) - {LOG, BLOCKS})
+ENCRYPTED = sorted(name for name, entry in INDEX.items() if "keylog" in entry)
+CAPTURES = sorted(set(INDEX) - {LOG, BLOCKS, *ENCRYPTED})
 PORT = 18444  # of the listening side of every TCP connection in them
 
 
@@ -32,11 +33,16 @@ def path_of(name: str) -> Path:
     return PCAPS / name / "blk00000.dat" if name == BLOCKS else PCAPS / name
 
 
+def keylog_of(name: str) -> Path | None:
+    """The keys of an encrypted recording."""
+    return PCAPS / INDEX[name]["keylog"] if "keylog" in INDEX[name] else None
+
+
 @cache
 def items_of(name: str) -> tuple[Message | StreamEvent, ...]:
     """Everything that reading a file gives; of one that is cut short, everything before the error."""
     items: list[Message | StreamEvent] = []
-    with read(path_of(name), events=True, network="regtest") as reader:
+    with read(path_of(name), events=True, network="regtest", keylog=keylog_of(name)) as reader:
         try:
             items.extend(reader)
         except CaptureError:

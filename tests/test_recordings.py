@@ -14,7 +14,18 @@ from collections.abc import Iterable
 
 import frames as plain
 import pytest
-from recordings import BLOCKS, CAPTURES, INDEX, LOG, events_of, items_of, messages_of, path_of
+from recordings import (
+    BLOCKS,
+    CAPTURES,
+    ENCRYPTED,
+    INDEX,
+    LOG,
+    events_of,
+    items_of,
+    keylog_of,
+    messages_of,
+    path_of,
+)
 
 from scapy_btc.capture.message import Message
 from scapy_btc.capture.reader import read
@@ -30,7 +41,7 @@ def digest_line(message: Message) -> str:
     return f"{message.source} {message.destination} {message.msgtype} {sha256}"
 
 
-@pytest.mark.parametrize("name", CAPTURES)
+@pytest.mark.parametrize("name", CAPTURES + ENCRYPTED)
 def test_messages(name: str) -> None:
     entry = INDEX[name]
     found = messages_of(name)
@@ -38,6 +49,10 @@ def test_messages(name: str) -> None:
     assert digest(map(digest_line, found)) == entry["digest"]
     assert len(found) == entry["messages"]
     assert sum(len(message.payload) for message in found) == entry["payload_bytes"]
+    if "keylog" in entry:  # what the node logged; nobody has the keys of the last connection
+        assert {(message.transport, message.checksum) for message in found} == {("v2", "none")}
+        assert {message.connection for message in found} == set(range(entry["connections"] - 1))
+        return
     assert Counter(message.checksum for message in found) == +Counter(
         ok=entry["messages"] - entry["bad_checksums"], bad=entry["bad_checksums"]
     )
@@ -58,7 +73,23 @@ def test_bytes_that_belong_to_no_message(name: str) -> None:
     assert size["skipped"] + size["truncated"] == entry["unread_bytes"]
 
 
-@pytest.mark.parametrize("name", CAPTURES)
+@pytest.mark.parametrize("name", ENCRYPTED)
+def test_every_byte_of_an_encrypted_recording_is_told(name: str) -> None:
+    """Each direction's bytes are those of its packets (20 more than the contents) and of its events."""
+    directions = plain.streams(plain.parse(frame.data) for frame in plain.read(path_of(name)))
+    told: Counter[tuple[str, str]] = Counter()
+    for item in items_of(name):
+        size = item.frame.end - item.frame.start if isinstance(item, Message) else item.bytes
+        told[item.source or "", item.destination or ""] += size
+    sent = {tuple(f"{host}:{port}" for host, port in way): len(data) for way, data in directions.items()}
+    assert told == sent
+    hidden = [event for event in events_of(name) if event.event == "encrypted"]
+    assert sum(event.bytes for event in hidden) == INDEX[name]["encrypted_bytes"]
+    assert {event.reason for event in hidden} == {"v2 by the shape of its handshake, its key is not in the key log"}
+    assert {event.event for event in events_of(name)} == {"handshake", "decoy", "encrypted"}
+
+
+@pytest.mark.parametrize("name", CAPTURES + ENCRYPTED)
 def test_frames(name: str) -> None:
     """The time is that of the last frame, and the frames that are named carried something in that direction."""
     frames = plain.read(path_of(name))
@@ -91,7 +122,7 @@ def test_the_envelope(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(INDEX))
 def test_counts_of_the_reader(name: str) -> None:
-    with read(path_of(name), network="regtest") as reader:
+    with read(path_of(name), network="regtest", keylog=keylog_of(name)) as reader:
         alone = []
         try:
             alone.extend(reader)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Write the golden records anew: `python tests/golden/make.py`, then look at what changed before committing it.
 
-`<file>.jsonl.gz` is what `scapy-btc read -T jsonl --derived --network regtest` prints of each file of pcaps/.
+`<file>.jsonl.gz` is what `scapy-btc read -T jsonl --derived --network regtest` prints of each file of pcaps/, with
+`--keylog` for those that have one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from recordings import INDEX, path_of, printed  # noqa: E402
+from recordings import INDEX, keylog_of, path_of, printed  # noqa: E402
 
 
 def golden_path(name: str) -> Path:
@@ -22,7 +23,9 @@ def golden_path(name: str) -> Path:
 
 def records(name: str) -> str:
     """One line per message or event of a file of pcaps/."""
-    text, status = printed("read", "-T", "jsonl", "--derived", "--network", "regtest", str(path_of(name)))
+    keys = keylog_of(name)
+    options = ["--network", "regtest", *(["--keylog", str(keys)] if keys else [])]
+    text, status = printed("read", "-T", "jsonl", "--derived", *options, str(path_of(name)))
     if status != int(INDEX[name].get("cut", False)):
         raise AssertionError(f"{name}: exit status {status}")
     return text
