@@ -128,8 +128,8 @@ class HeaderChain:
         return self.after(self.base - 1)
 
     def __contains__(self, block_hash: bytes) -> bool:
-        """Whether the header is known, in the best chain or beside it."""
-        return block_hash in self._heights or block_hash in self._side
+        """Whether the best chain has the header."""
+        return block_hash in self._heights
 
     def at(self, height: int) -> bytes:
         """The header of the best chain at a height. Raises IndexError."""
@@ -150,8 +150,9 @@ class HeaderChain:
         return self.at(height + 1)[4:36]
 
     def height_of(self, block_hash: bytes) -> int | None:
-        """The height of a header of the best chain, None for any other."""
-        return self._heights.get(block_hash)
+        """The height of a known header, of the best chain or beside it; None for any other."""
+        beside = self._side.get(block_hash)
+        return beside.period.height if beside else self._heights.get(block_hash)
 
     def locator(self) -> list[bytes]:
         """Hashes of the best chain from the tip to the first, ever farther apart: what `getheaders` asks with."""
@@ -181,7 +182,7 @@ class HeaderChain:
         if len(header) != HEADER_SIZE:
             raise InvalidHeader("bad-length", f"has {HEADER_SIZE} bytes, not {len(header)}")
         block_hash = sha256d(header)
-        if block_hash in self:
+        if block_hash in self._heights or block_hash in self._side:
             return None
         tip = self._tip
         if header[4:36] == tip.hash:

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from ..chain.address import format_endpoint, parse_endpoint
+from ..chain.headers import HeaderChain
 from ..chain.proof_of_work import check_header
 from ..errors import FormatError, PeerError, Rejected, TimedOut
 from ..layers.lists import raws
@@ -27,6 +28,7 @@ from ..networks import Network, by_name
 from ..peer.answers import Answers, Wanted, vectors_in
 from ..peer.block import check_block
 from ..peer.compact import PartialBlock
+from ..peer.header_sync import HeadersTaken, HeaderSync
 from ..peer.options import PeerOptions
 from ..peer.transaction import Tx
 from ..protocol import (
@@ -168,6 +170,17 @@ class BTCClient(BlockingConnection):
             if len(page) < MAX_HEADERS_RESULTS:
                 return
             tips = previous
+
+    def sync_headers(self, chain: HeaderChain) -> Iterator[HeadersTaken]:
+        """Bring a chain up to the peer's, message by message; says of each what became of it.
+
+        Raises InvalidHeader with height and reason, TooMuch, and PeerError where the peer only repeats itself; what
+        was valid remains in the chain.
+        """
+        sync = HeaderSync(chain, self.peer.version.start_height if self.peer.version else 0)
+        while not sync.complete:
+            self.send(sync.request)
+            yield sync.take(self._await(sync.fits, hint="no headers that follow a known block"), int(time.time()))
 
     def get_cfilters(self, start_height: int, stop_hash: str | bytes) -> list[Any]:
         """The filters (`BTCCFilter`) of the blocks from a height to a block, at most 1,000 (BIP 157)."""
