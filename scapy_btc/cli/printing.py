@@ -106,21 +106,19 @@ def hex_lines(data: bytes, colour: bool = False) -> Iterator[str]:
     """Lines of 16 bytes of a message: offset, hex, printable characters; with terminal colours for its header."""
     for p in range(0, len(data), 16):
         row = data[p:p + 16]
-        text = [chr(b) if 32 <= b < 127 else "." for b in row]
+        cells, text = row.hex(" "), "".join(chr(b) if 32 <= b < 127 else "." for b in row)
+        padding = " " * (47 - len(cells))
         if colour and p < len(_HEADER_COLOURS):
-            marks = _HEADER_COLOURS[p:p + 16] + ["0"] * 8
-            cells = [f"{byte:02x}" for byte in row]
-            padding = 3 * (16 - len(row)) * " "
-            yield f"  {p:06x}  {_coloured(cells, marks, ' ')}{padding}  {_coloured(text, marks)}"
-        else:
-            yield f"  {p:06x}  {row.hex(' '):47}  {''.join(text)}"
+            cells, text = _coloured(cells.split(), p, " "), _coloured(list(text), p)
+        yield f"  {p:06x}  {cells}{padding}  {text}"
 
 
-def _coloured(cells: list[str], marks: list[str], separator: str = "") -> str:
-    """Cells side by side, each with its colour."""
-    runs = [(mark, separator.join(cell for cell, _ in run))
-            for mark, run in groupby(zip(cells, marks, strict=False), key=itemgetter(1))]
-    return separator.join(f"\x1b[{mark}m{run}\x1b[0m" for mark, run in runs)
+def _coloured(cells: list[str], p: int, separator: str = "") -> str:
+    """What stands for the bytes from position `p` on, each in its colour."""
+    marks = _HEADER_COLOURS[p:] + [""] * len(cells)
+    runs = [(mark, separator.join(cell for _, cell in run))
+            for mark, run in groupby(zip(marks, cells, strict=False), key=itemgetter(0))]
+    return separator.join(f"\x1b[{mark}m{run}\x1b[0m" if mark else run for mark, run in runs)
 
 
 def use_colour(stream: TextIO = sys.stdout) -> bool:

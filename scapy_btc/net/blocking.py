@@ -26,7 +26,7 @@ from .record import Recorder
 from .socket import BTCStreamSocket
 
 Wanted = str | type[BTCMessage] | Callable[[Any], bool]
-"""A message by its name, by its class, or by a function that says yes."""
+"""A message by its name, also an unknown one, by its class, or by a function that says yes."""
 Test = Callable[[Any], bool]
 
 MOMENT = 0.001
@@ -88,6 +88,8 @@ class BlockingConnection:
         except TimeoutError:
             self.close()  # half a message may be out
             raise TimedOut(f"the peer read nothing for {self.timeout:g} s") from None
+        except BrokenPipeError:
+            raise Disconnected(self._while("the peer closed the connection")) from None
         except OSError as error:
             raise Disconnected(self._while(error.strerror or str(error))) from error
         self._said(packet, True)
@@ -228,7 +230,8 @@ class BlockingConnection:
 def matcher(wanted: Wanted) -> Test:
     """A function that says of a message whether it is wanted."""
     if isinstance(wanted, str):
-        return lambda message: getattr(message, "msgtype", None) == wanted
+        return lambda message: (not isinstance(message, BTCMalformed)
+                                and getattr(message.underlayer, "msgtype", None) == wanted)
     if isinstance(wanted, type):
         return lambda message: isinstance(message, wanted)
     return wanted

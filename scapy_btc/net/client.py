@@ -53,6 +53,7 @@ MAX_MEMPOOL = 10 * MAX_INV_SZ
 SOON = 1.0
 """Seconds that the rest of an answer in several messages is waited for."""
 NO_BLOCK = "nodes say nothing about blocks that they do not have, and pruned ones close the connection"
+INVALID = "it had asked for the transaction and got it; some close the connection for an invalid one"
 NO_REQUEST = "a node does not ask for a transaction that it has already, or if it takes none"
 
 
@@ -71,12 +72,15 @@ class BTCClient(BlockingConnection):
 
     def ping(self) -> float:
         """Seconds until the pong came."""
+        return self._ping()
+
+    def _ping(self, hint: str = "") -> float:
         if self.peer.version and self.peer.common_version <= BIP0031_VERSION:
             raise PeerError(f"the peer's version {self.peer.version.version} knows no pong")
         start = time.perf_counter()
         packet: Any = self.peer.ping(time.time())
         self.send(packet)
-        self._await(lambda m: isinstance(m, BTCPong) and m.nonce == packet.nonce)
+        self._await(lambda m: isinstance(m, BTCPong) and m.nonce == packet.nonce, hint=hint)
         return time.perf_counter() - start
 
     def getaddr(self, seconds: float | None = None) -> list[Any]:
@@ -239,7 +243,7 @@ class BTCClient(BlockingConnection):
         self._await(lambda m: isinstance(m, BTCGetData) and any(of == announced for _, of in vectors_in(m)),
                     hint=NO_REQUEST)
         self.send(transaction)
-        self.ping()
+        self._ping(INVALID)
         refusal = self.inbox.take(lambda m: isinstance(m, BTCReject) and m.data in ids)
         if refusal:
             raise PeerError(f"refused: {summary_line(BTCReject, refusal.payload.self_build())}")

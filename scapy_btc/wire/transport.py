@@ -68,7 +68,7 @@ class V1Transport:
             return []
         frames = self._frames(self._decoder.feed(data))
         if self._decoder.lost:
-            self.broken = what_came(data)
+            self.broken = what_came(data[max(0, self._end + len(data) - self._decoder.offset):])
         return frames
 
     def close(self) -> list[Frame]:
