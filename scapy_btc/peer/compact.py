@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from ..chain.short_ids import absolute_indexes, differential_indexes, short_id, short_id_key
 from ..errors import FormatError
+from ..layers.lists import raws
 from ..messages.blocks import BTCBlockTxn, BTCCmpctBlock, BTCGetBlockTxn, BTCPrefilledTx
 from ..messages.transactions import BTCTx
 from ..protocol import MAX_CMPCTBLOCK_INDEX
@@ -43,11 +44,12 @@ class PartialBlock:
     def __init__(self, message: BTCCmpctBlock, known: Iterable[Tx] = ()) -> None:
         self.header = bytes(message.header)
         self.block_hash = sha256d(self.header)
-        prefilled = dict(zip(absolute_indexes(entry.index for entry in message.prefilled),
-                             (bytes(entry.transaction) for entry in message.prefilled), strict=True))
-        count = len(message.shortids) + len(prefilled)
-        if not 0 < count <= MAX_CMPCTBLOCK_INDEX + 1 or max(prefilled, default=0) >= count:
-            raise FormatError(f"a compact block of {count} transactions, or one outside of it")
+        count = len(message.shortids) + len(message.prefilled)
+        if not 0 < count <= MAX_CMPCTBLOCK_INDEX + 1:
+            raise FormatError(f"a compact block of {count:,} transactions")
+        prefilled = _prefilled(message)
+        if max(prefilled, default=0) >= count:
+            raise FormatError(f"a compact block of {count} transactions, and one outside of it")
         self._raw: list[bytes | None] = [prefilled.get(position) for position in range(count)]
         empty = [position for position, raw in enumerate(self._raw) if raw is None]
         positions = dict(zip(message.shortids, empty, strict=True))
@@ -84,6 +86,13 @@ class PartialBlock:
         """The block, as `block` carries it, when nothing is missing; its merkle root still has to be checked."""
         assert not self.missing
         return b"".join((self.header, compactsize.encode(len(self._raw)), *(raw or b"" for raw in self._raw)))
+
+
+def _prefilled(message: BTCCmpctBlock) -> dict[int, bytes]:
+    """The transactions that came whole, by their position; none becomes a Packet."""
+    entries = [(raw, *compactsize.read(raw)) for raw in raws(message.prefilled)]
+    positions = absolute_indexes(difference for _, difference, _ in entries)
+    return {position: raw[start:] for position, (raw, _, start) in zip(positions, entries, strict=True)}
 
 
 def asked_transactions(request: BTCGetBlockTxn, transactions: Sequence[Tx]) -> BTCBlockTxn:
