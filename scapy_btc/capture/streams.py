@@ -175,7 +175,7 @@ class StreamReceiver:
         if self._decoder.magic is None and not self._head:
             return out  # too few bytes
         self._start = None
-        if self._decoder.magic is not None or not (table.keylog or self._is_bitcoins()):
+        if self._decoder.magic is not None or (table.keylog is None and not self._is_bitcoins()):
             return out
         if direction.shared is None:
             magics = [network.magic for network in table.networks]
