@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ..chain.headers import MAX_SIDE_HEADERS, HeaderChain
 from ..errors import InvalidHeader, PeerError, TooMuch
 from ..messages.inventory import BTCGetHeaders, BTCHeaders, headers_in
-from ..protocol import MAX_HEADERS_RESULTS, MAX_LOCATOR_SZ
+from ..protocol import MAX_HEADERS_RESULTS
 from ..wire.hashes import sha256d
 
 MAX_HEADERS = 10_000_000
@@ -26,7 +26,9 @@ class HeadersTaken(NamedTuple):
     replaced: int
     """Headers of the best chain that a reorganisation replaced."""
     height: int
-    """Of its last header, which may be beside the best chain."""
+    """Of its last header."""
+    beside: bool
+    """Whether that header is beside the best chain, on a branch that has less work."""
 
 
 class HeaderSync:
@@ -84,5 +86,6 @@ class HeaderSync:
             raise PeerError("the peer repeats headers instead of sending more")
         self._height = height
         # the last header may be beside the best chain, and the peer may leave its branch meanwhile
-        self.request = BTCGetHeaders(locator=[previous, *chain.locator()][:MAX_LOCATOR_SZ])
-        return HeadersTaken(len(page), new, first, 0 if first is None else before + 1 - first, height)
+        self.request = BTCGetHeaders(locator=[previous, *chain.locator()])
+        replaced = 0 if first is None else before + 1 - first
+        return HeadersTaken(len(page), new, first, replaced, height, bool(page) and previous not in chain)
