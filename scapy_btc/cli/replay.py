@@ -25,6 +25,7 @@ Examples:
 @click.option("--connection", type=int, metavar="N",
               help="Only this connection; to a node, the first with a handshake is the default.")
 @options.network
+@options.keylog
 @click.option("--speed", metavar="X", default=None,
               help="X times faster than recorded; max: without pauses. Default: 1 on the screen, max to a node.")
 @click.option("--step", is_flag=True, help="Wait for a key before each message; q ends.")

@@ -59,8 +59,9 @@ def key() -> None:
         raise Ended
 
 
-def play_on_screen(file: str, connection: int | None, network: Network | None, speed: float | None, step: bool,
-                   form: str, hexdump: bool, write: str | None, strict: bool, **_: Any) -> int:
+def play_on_screen(file: str, connection: int | None, network: Network | None, keylog: str | None,
+                   speed: float | None, step: bool, form: str, hexdump: bool, write: str | None, strict: bool,
+                   **_: Any) -> int:
     """Print the messages of a recording at its pace; the exit status."""
     refuse_overwriting(write, (file,))
     shown = {"form": form, "hexdump": hexdump, "write": write, "strict": strict, "tree": False, "quiet": False,
@@ -71,7 +72,7 @@ def play_on_screen(file: str, connection: int | None, network: Network | None, s
     with ExitStack() as stack:
         show = Show(shown, wanted, stack)
         try:
-            with read(file, events=True, network=network) as reader:
+            with read(file, events=True, network=network, keylog=keylog) as reader:
                 chosen = (item for item in noting(reader) if wanted.covers(item))
                 show.take(paced(chosen, speed, (lambda item: key()) if step else None), live=True)
         except Ended:
@@ -87,14 +88,14 @@ def play_on_screen(file: str, connection: int | None, network: Network | None, s
 
 
 def play_live(file: str, node: str | None, listen: str | None, connection: int | None, network: Network | None,
-              speed: float | None, step: bool, timeout: float, verbatim: bool, anywhere: bool, form: str,
-              hexdump: bool, write: str | None, strict: bool) -> int:
+              keylog: str | None, speed: float | None, step: bool, timeout: float, verbatim: bool, anywhere: bool,
+              form: str, hexdump: bool, write: str | None, strict: bool) -> int:
     """Play one side of a connection to a node; the exit status."""
     from ..capture.writers import open_writer
 
     refuse_overwriting(write, (file,))
     try:
-        with read(file, events=True, network=network) as reader:
+        with read(file, events=True, network=network, keylog=keylog) as reader:
             script = load(network_note(network)(reader), CLIENT if node else SERVER, connection)
     except CaptureError as error:
         raise CaptureError(reason_of(file, error)) from error

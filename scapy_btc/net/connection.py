@@ -118,8 +118,9 @@ class Connection:
 
         Raises TimedOut, Disconnected, HandshakeError, TooMuch.
         """
-        while not self._queue:
-            await self._fill(timeout)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self._queue:  # a peer that drips does not stretch the time
+            await self._fill(None if deadline is None else max(0.001, deadline - time.monotonic()))
         packet: Any = self._queue.popleft()
         count(self.counts, str(packet.msgtype))
         if self.observer:

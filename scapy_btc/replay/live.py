@@ -71,7 +71,8 @@ async def play_listening(script: Script, host: str, port: int, how: Playing = Pl
             played.set_result(outcome)
 
     try:
-        server = await asyncio.start_server(serve, host, port)
+        server = await asyncio.start_server(serve, host, port, start_serving=False)
+        await server.start_serving()
     except OSError as error:
         raise Refused(f"{format_endpoint(host, port)}: {error.strerror or error}") from error
     try:

@@ -14,6 +14,7 @@ from ..messages.keepalive import BTCPing, BTCPong
 from ..peer.behaviour import Peer
 from ..peer.options import PeerOptions
 from ..protocol import BIP0031_VERSION, PROTOCOL_VERSION
+from ..wire.hashes import checksum
 from ..wire.header import HEADER_SIZE, message_name
 from .compare import ALIVE, INDEPENDENT, Awaited, Difference, Expectation, differences, line_of, short
 from .rewrite import Rewriter
@@ -23,6 +24,8 @@ PATIENCE = 3
 """Waits in a row that may end without anything that was waited for."""
 PING_PATIENCE = 1.0
 """Seconds that a ping is waited for: those that keep a connection alive come at other times than recorded."""
+LINGER = 0.5
+"""Seconds that the peer has to take our last message, where no ping can tell that it did."""
 MAX_EXTRA, MAX_EXTRA_BYTES = 10_000, 256 << 20
 """Messages that nobody waited for, and their bytes, beyond which the peer is not listened to any more."""
 
@@ -81,7 +84,7 @@ class Player(Peer):
         self._strikes = 0
         self._latest = self._latest_answer = -1
         self._extra_bytes = self._extra = 0
-        self._closing = False
+        self._ends = inf
         self._move_on()
 
     # What to send
@@ -111,11 +114,16 @@ class Player(Peer):
                 if now < self.wakes:
                     break
                 out.append(self._said(self._messages[self._next], now))
-            elif self._closing or not self._may_close():
+            elif not self._script.is_ours(self._messages[-1]) or now >= self._ends:
                 self.finish()
-            else:  # what our last message makes the peer say has come when it answers this
-                self._closing = True
-                out.append(self.ping(now))
+            elif self._ends == inf:
+                self._ends = self._since + LINGER
+                if not self._verbatim and self.established and self.common_version > BIP0031_VERSION:
+                    out.append(self.ping(now))  # what our last message makes the peer say has come when it answers
+                    self._ends = now
+            else:
+                self.wakes = self._ends
+                break
         return out
 
     def _said(self, message: Message, now: float) -> BTC:
@@ -143,11 +151,6 @@ class Player(Peer):
             return 0.0
         before, this = self._messages[position - 1:position + 1]
         return max(0.0, (this.time_ns - before.time_ns) / 1e9 / self._speed)
-
-    def _may_close(self) -> bool:
-        last = self._messages[-1]
-        return (self._script.is_ours(last) and not self._verbatim and self.established
-                and self.common_version > BIP0031_VERSION)
 
     @property
     def complete(self) -> bool:
@@ -195,6 +198,9 @@ class Player(Peer):
         found = self._expected.find(name, payload, self._next)
         if found:
             self._compare(found, payload)
+            if raw[20:HEADER_SIZE] != checksum(payload) and found.message.checksum != "bad":
+                self.outcome.differences.append(Difference(
+                    "field", name, found.message.frames[1], "", "checksum", checksum(payload).hex(), raw[20:24].hex()))
             self._since, self._strikes = now, 0
         else:
             self._unexpected(name, payload)
@@ -234,9 +240,9 @@ class Player(Peer):
         if self._extra > MAX_EXTRA or self._extra_bytes > MAX_EXTRA_BYTES:
             self.finish(f"the peer sent {self._extra:,} messages ({self._extra_bytes:,} bytes) that are not in the "
                         "recording")
-            return
-        self.outcome.differences.append(Difference("extra", name, None, ALIVE if name == "ping" else "",
-                                                   live=short(line_of(name, payload))))
+        elif self._expected.all:  # else nothing can be compared
+            self.outcome.differences.append(Difference("extra", name, None, ALIVE if name == "ping" else "",
+                                                       live=short(line_of(name, payload))))
 
     def finish(self, failure: str = "") -> None:
         """The conversation is over; what should have come by now and did not is missing."""

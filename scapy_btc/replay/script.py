@@ -16,6 +16,8 @@ MAX_HELD = 256 << 20
 """Bytes of a recording that are kept, at most: all of one connection is, and of others until one is chosen."""
 OLDEST = -(1 << 31)
 """The lowest protocol version that can be written: in a recording nobody is obsolete."""
+_NO_LOSS = {"overlap-differs", "handshake", "decoy"}
+"""Events that take no message away."""
 _OVERHEAD = 1024
 """Bytes that a message takes beside its payload."""
 
@@ -72,14 +74,14 @@ def load(items: Iterable[Message | StreamEvent], side: str = CLIENT, connection:
     found: dict[int, _Connection] = {}
     chosen = connection
     held = 0
-    events: set[str] = set()
+    encrypted = ""
     failures: list[str] = []
     for item in _readable(items, failures):
         number = item.connection
         if number is None or (chosen is not None and number != chosen):
             continue
         if isinstance(item, StreamEvent):
-            events.add(item.event)
+            encrypted = encrypted or (f": encrypted, {item.reason}" if item.event == "encrypted" else "")
             if number in found or connection is not None:
                 found.setdefault(number, _Connection()).event(item)
             continue
@@ -96,7 +98,9 @@ def load(items: Iterable[Message | StreamEvent], side: str = CLIENT, connection:
             found = {number: now}
             held = now.held
     if chosen is None or chosen not in found or not found[chosen].messages:
-        raise CaptureError(failures[0] if failures else _why_none(connection, events))
+        missing = ("no connection whose handshake is recorded" if connection is None else
+                   f"there is no message of connection {connection}")
+        raise CaptureError(failures[0] if failures else missing + encrypted)
     script = found[chosen].script(chosen, side)
     script.notes += failures
     return script
@@ -110,13 +114,6 @@ def _readable(items: Iterable[Message | StreamEvent], failures: list[str]) -> It
         failures.append(str(error))
 
 
-def _why_none(connection: int | None, events: set[str]) -> str:
-    why = ": encrypted, and not decrypted" if "encrypted" in events else ""
-    if connection is not None:
-        return f"there is no message of connection {connection}{why}"
-    return f"no connection whose handshake is recorded{why}"
-
-
 class _Connection:
     """What is known of one connection so far."""
 
@@ -128,7 +125,7 @@ class _Connection:
         self._holes: dict[str, int] = {}  # likewise, before a message
 
     def event(self, event: StreamEvent) -> None:
-        if event.source and event.event != "overlap-differs":
+        if event.source and event.event not in _NO_LOSS:
             self._lost[event.source] = self._lost.get(event.source, 0) + max(1, event.bytes)
 
     def message(self, message: Message) -> bool:

@@ -117,6 +117,20 @@ def test_silence_is_bounded() -> None:
         with_server(treat, use)
 
 
+def test_a_drip_does_not_stretch_the_time() -> None:
+    async def treat(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for byte in GREETING:
+            writer.write(bytes([byte]))
+            await asyncio.sleep(0.02)
+
+    async def use(port: int) -> None:
+        async with await open_connection("127.0.0.1", port, OPTIONS) as opened:
+            await opened.receive(0.2)  # a whole message takes 2 s
+
+    with pytest.raises(TimedOut):
+        with_server(treat, use)
+
+
 def test_nobody_listens() -> None:
     async def use(port: int) -> None:
         await open_connection("127.0.0.1", 1, OPTIONS)
