@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from ..chain.address import format_endpoint, parse_endpoint
@@ -184,7 +184,20 @@ class BTCClient(BlockingConnection):
         sync = HeaderSync(chain, self.peer.version.start_height if self.peer.version else 0)
         while not sync.complete:
             self.send(sync.request)
-            yield sync.take(self._await(sync.fits, hint="no headers that follow a known block"), int(time.time()))
+            answer = self._unless_silent(sync.fits, "no headers that follow a known block")
+            if answer:
+                yield sync.take(answer, int(time.time()))
+            else:
+                sync.end()
+
+    def _unless_silent(self, test: Test, hint: str) -> Any:
+        """The message that passes, None if the peer answers a later ping instead."""
+        with suppress(TimedOut):
+            return self._await(test, min(SOON, self.timeout))
+        ping: Any = self.peer.ping(time.time())
+        self.send(ping)
+        answer = self._await(lambda m: test(m) or (isinstance(m, BTCPong) and m.nonce == ping.nonce), hint=hint)
+        return None if isinstance(answer, BTCPong) else answer
 
     def get_cfilters(self, start_height: int, stop_hash: str | bytes) -> list[Any]:
         """The filters (`BTCCFilter`) of the blocks from a height to a block, at most 1,000 (BIP 157)."""

@@ -48,13 +48,26 @@ class HeaderSync:
         self.request = BTCGetHeaders(locator=chain.locator())
         self._left = min(max(stated, chain.height) - chain.height + MAX_SIDE_HEADERS, MAX_HEADERS)
         self._height = -1
+        self._stray = b""
 
     def fits(self, message: Any) -> bool:
         """Whether a message can be the answer: headers that follow one that is known, or none."""
         if not isinstance(message, BTCHeaders):
             return False
         first = next(headers_in(message.self_build()), None)
-        return first is None or self.chain.height_of(first[4:36]) is not None
+        if first is None or self.chain.height_of(first[4:36]) is not None:
+            return True
+        self._stray = first
+        return False
+
+    def end(self) -> None:
+        """The peer answers nothing: then it has nothing more, as some nodes send no empty message.
+
+        Raises InvalidHeader where it sent headers that follow no known block.
+        """
+        if self._stray:
+            self.chain.add(self._stray)
+        self.complete = True
 
     def take(self, message: BTCHeaders, now: int) -> HeadersTaken:
         """Check an answer and take it in.
