@@ -64,7 +64,9 @@ class FSChaCha20Poly1305:
     def encrypt(self, plain: bytes, aad: bytes = b"") -> bytes:
         """The next packet and, behind it, its 16-byte tag."""
         sealed = self._aead.encrypt(_nonce(self._count, self._period), plain, aad)
-        self._advance()
+        self._count += 1
+        if self._count == REKEY_INTERVAL:
+            self._rekey()
         return sealed
 
     def decrypt(self, sealed: bytes | memoryview, aad: bytes = b"") -> bytes:
@@ -73,13 +75,13 @@ class FSChaCha20Poly1305:
             plain = self._aead.decrypt(_nonce(self._count, self._period), sealed, aad)
         except InvalidTag:
             raise FormatError("wrong tag") from None
-        self._advance()
-        return plain
-
-    def _advance(self) -> None:
         self._count += 1
         if self._count == REKEY_INTERVAL:
-            key = self._aead.encrypt(_nonce(0xFFFFFFFF, self._period), bytes(KEY_SIZE), b"")[:KEY_SIZE]
-            self._aead = ChaCha20Poly1305(key)
-            self._count = 0
-            self._period += 1
+            self._rekey()
+        return plain
+
+    def _rekey(self) -> None:
+        key = self._aead.encrypt(_nonce(0xFFFFFFFF, self._period), bytes(KEY_SIZE), b"")[:KEY_SIZE]
+        self._aead = ChaCha20Poly1305(key)
+        self._count = 0
+        self._period += 1

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ..errors import FormatError
 from ..protocol import MESSAGE_TYPE_SIZE
@@ -16,39 +16,38 @@ LONG = 0
 Ids = Mapping[int, bytes]
 """Message names, without padding, by their one-byte ids."""
 
-
-def ids_by_command(ids: Ids) -> dict[bytes, int]:
-    """The ids by the 12 command bytes of a v1 header."""
-    return {name.ljust(MESSAGE_TYPE_SIZE, b"\0"): number for number, name in ids.items()}
+_LONG_AT = PACKET_HEADER + 1
+_LONG_END = _LONG_AT + MESSAGE_TYPE_SIZE
 
 
-def pack(raw: bytes, ids: Mapping[bytes, int]) -> tuple[bytes, bytes]:
+def commands_of(ids: Ids) -> tuple[bytes, ...]:
+    """The 12 command bytes by id, as a v1 header has them; an id that nobody is known to use is called `(id 38)`."""
+    return tuple((ids.get(number) or b"(id %d)" % number).ljust(MESSAGE_TYPE_SIZE, b"\0") for number in range(256))
+
+
+def pack(raw: bytes, numbers: Mapping[bytes, int]) -> tuple[bytes, bytes]:
     """The contents, in two pieces, for a message that is given with its header as in v1.
 
     Magic, length and checksum of the header have no place in v2. Raises FormatError for less than a header.
 
-    :param ids: by command
+    :param numbers: ids by command
     """
     if len(raw) < HEADER_SIZE:
         raise FormatError(f"{len(raw)} bytes are no message that v2 could carry")
     command = raw[4:16]
-    number = ids.get(command, LONG)
+    number = numbers.get(command, LONG)
     return bytes((number,)) + (b"" if number else command), raw[HEADER_SIZE:]
 
 
-def unpack(plain: bytes, ids: Ids) -> tuple[bytes, bytes] | None:
+def unpack(plain: bytes, commands: Sequence[bytes]) -> tuple[bytes, bytes] | None:
     """Command (12 bytes, as they stand there or would in v1) and payload of a packet; None where there is no message.
 
-    An id that nobody is known to use is named after its number: `(id 38)`.
-
     :param plain: header and contents
+    :param commands: as `commands_of` gives them
     """
-    begin = PACKET_HEADER + 1
-    if len(plain) < begin:
+    if len(plain) < _LONG_AT:
         return None
     number = plain[PACKET_HEADER]
     if number != LONG:
-        name = ids.get(number) or b"(id %d)" % number
-        return name.ljust(MESSAGE_TYPE_SIZE, b"\0"), plain[begin:]
-    end = begin + MESSAGE_TYPE_SIZE
-    return (plain[begin:end], plain[end:]) if len(plain) >= end else None
+        return commands[number], plain[_LONG_AT:]
+    return (plain[_LONG_AT:_LONG_END], plain[_LONG_END:]) if len(plain) >= _LONG_END else None

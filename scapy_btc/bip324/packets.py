@@ -8,7 +8,6 @@ arriving, as far as it has arrived.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from ..errors import FormatError
 from .ciphers import LENGTH_SIZE, FSChaCha20, FSChaCha20Poly1305
@@ -22,23 +21,13 @@ OVERHEAD = LENGTH_SIZE + HEADER_SIZE + TAG_SIZE
 MAX_LENGTH = 0xFFFFFF
 """Bytes of contents that the length of a packet can announce."""
 IGNORE = 0x80
+"""The bit of a header that makes a decoy of a packet."""
 
 _LONGEST = MAX_GARBAGE_LEN + TERMINATOR_SIZE
 
 
-class Packet(NamedTuple):
-    """A packet that is authentic."""
-
-    plain: bytes
-    """Its header, one byte, and the contents."""
-    start: int
-    """Stream offset of its first byte; the public key stands at 0."""
-    end: int
-
-    @property
-    def is_decoy(self) -> bool:
-        """Whether it is to be thrown away."""
-        return self.plain[0] & IGNORE != 0
+Packet = tuple[bytes, int, int]
+"""One that is authentic: header (1 byte) and contents; the stream offsets between which it stands, key at 0."""
 
 
 class PacketReader:
@@ -97,14 +86,21 @@ class PacketReader:
             buffer += data
             if not self._find_terminator(searched):
                 return ()
-            data, self._buffer = bytes(buffer), bytearray()
-        elif buffer:
-            buffer += data
-            data, self._buffer = buffer, bytearray()  # type: ignore[assignment]  # nobody else has it
+            data = bytes(buffer)
+            buffer.clear()
         packets: list[Packet] = []
+        pos = 0
         with memoryview(data) as view:
-            end = self._read(view, packets)
-            self._buffer += view[end:]
+            while buffer and pos < len(data):  # the packet that has begun to arrive
+                end = pos + self._needed - len(buffer)
+                buffer += view[pos:end]
+                pos = end
+                with memoryview(buffer) as begun:
+                    read = self._read(begun, packets)
+                del buffer[:read]
+            if pos < len(data) and not self.broken:
+                pos += self._read(view[pos:], packets)
+                buffer += view[pos:]
         return packets
 
     def _find_terminator(self, start: int) -> bool:
@@ -126,15 +122,14 @@ class PacketReader:
     def _read(self, view: memoryview, packets: list[Packet]) -> int:
         """Read the packets that are whole; returns where the next one starts."""
         lengths, contents = self._ciphers
-        size = len(view)
-        pos = 0
+        size, pos, offset = len(view), 0, self.offset
         while size - pos >= self._needed:
             if self._length < 0:
-                self._length = lengths.crypt(int.from_bytes(view[pos : pos + LENGTH_SIZE], "little"))
-                if self._length > self._limit:
-                    self.broken = f"packet {self._count} announces {self._length:,} bytes, more than {self._limit:,}"
+                length = self._length = lengths.crypt(int.from_bytes(view[pos : pos + LENGTH_SIZE], "little"))
+                if length > self._limit:
+                    self.broken = f"packet {self._count} announces {length:,} bytes, more than {self._limit:,}"
                     return size
-                self._needed = OVERHEAD + self._length
+                self._needed = OVERHEAD + length
                 continue
             end = pos + self._needed
             try:
@@ -142,10 +137,11 @@ class PacketReader:
             except FormatError:
                 blame = ", or the garbage was changed" if not self._count else ""
                 self.broken = f"packet {self._count} is not authentic: wrong tag{blame}"
-                self.broken_at = self.offset + self._needed
+                self.broken_at = offset + self._needed
                 return size
-            packets.append(Packet(plain, self.offset, self.offset + self._needed))
-            self.offset += self._needed
+            start, offset = offset, offset + self._needed
+            self.offset = offset
+            packets.append((plain, start, offset))
             self._aad = b""
             self._count += 1
             self._length, self._needed = -1, LENGTH_SIZE

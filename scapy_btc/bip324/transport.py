@@ -13,9 +13,9 @@ from ..wire.events import Frame
 from ..wire.hashes import checksum
 from ..wire.header import HEADER_SIZE, VERSION, message_name
 from ..wire.transport import Transport, V1Transport
-from .contents import Ids, ids_by_command, pack, unpack
+from .contents import LONG, Ids, commands_of, pack, unpack
 from .keys import PUBLIC_SIZE, EphemeralKey, SessionKeys, derive, new_key
-from .packets import MAX_GARBAGE_LEN, Packet, PacketReader, PacketWriter
+from .packets import IGNORE, MAX_GARBAGE_LEN, Packet, PacketReader, PacketWriter
 
 V1_PREFIX_SIZE = 16
 """Magic and command of a `version`: how every v1 connection begins."""
@@ -66,7 +66,8 @@ class V2Transport:
         self.broken = ""
         self.session_id = b""
         self.decoys = self.dropped = 0
-        self._ids, self._commands = ids, ids_by_command(ids)
+        self._commands = commands_of(ids)
+        self._numbers = {command: number for number, command in enumerate(self._commands) if number != LONG}
         self._key = self.options.key or new_key()
         if on_key:
             on_key(self._key)
@@ -138,12 +139,12 @@ class V2Transport:
         Raises FormatError for what no packet can hold.
         """
         if self._writer is None:
-            pack(raw, self._commands)
+            pack(raw, self._numbers)
             self._waiting.append(raw)
             return
         for size in self.options.decoys_between:
             self._packet(bytes(size), decoy=True)
-        self._packet(*pack(raw, self._commands))
+        self._packet(*pack(raw, self._numbers))
 
     def to_send(self) -> bytes:
         out, self._out = self._out, []
@@ -197,19 +198,20 @@ class V2Transport:
 
     def _take(self, packet: Packet) -> Frame | None:
         """The message of a packet, if there is one in it."""
-        if packet.is_decoy:
+        plain, start, end = packet
+        if plain[0] & IGNORE:
             self.decoys += 1
             return None
         if not self._version_came:
             self._version_came = True  # what a version packet says is left to later versions of BIP 324
             return None
-        said = unpack(packet.plain, self._ids)
+        said = unpack(plain, self._commands)
         if said is None:
             self.dropped += 1
             return None
         command, payload = said
         return Frame(self.network.magic, message_name(command), command, len(payload), checksum(payload), payload,
-                     packet.start, packet.end, "none")
+                     start, end, "none")
 
 
 class ResponderTransport:

@@ -141,8 +141,7 @@ def test_more_than_224_packets_each_way(initiating: bool) -> None:
 
 
 def test_ours_with_ours() -> None:
-    first, second = transport(True), V2Transport(NETWORK, False, short_ids(), random=Random(5))
-    first._ids, first._commands = second._ids, second._commands
+    first, second = (V2Transport(NETWORK, first, short_ids(), random=Random(5)) for first in (True, False))
     block = v1(b"block", Random(3).randbytes(100_000))
     first.send(block)
     second.send(PING)
@@ -171,6 +170,15 @@ def test_contents(contents: bytes, raw: bytes) -> None:
     ours = transport()
     peer, opening = meet(ours)
     assert raws(ours.receive(opening + peer.packet(contents))) == [raw]
+
+
+def test_messages_without_a_name_go_out_as_they_came_in() -> None:
+    ours = transport()
+    peer, opening = meet(ours)
+    hello = ours.to_send()
+    ours.receive(opening)
+    ours.send(v1(b"(id 38)", b"abc"))
+    assert peer.read(hello[64:] + ours.to_send())[1][1:] == [(False, b"\x26abc")]
 
 
 @pytest.mark.parametrize("contents", [b"", b"\0", b"\0ping", b"\0" + bytes(11)])

@@ -90,10 +90,10 @@ def test_packets(row: dict[str, str]) -> None:
         assert sealed.hex() == row["out_ciphertext"]
     assert sealed.hex().endswith(row["out_ciphertext_endswith"])
 
-    *_, last = PacketReader(ours).feed(garbage + ours.terminator + before + sealed)
-    assert last.plain[1:] == contents
-    assert last.is_decoy == (row["in_ignore"] == "1")
-    assert last.end == 64 + len(garbage) + 16 + len(before) + len(sealed)
+    *_, (plain, start, end) = PacketReader(ours).feed(garbage + ours.terminator + before + sealed)
+    assert plain[1:] == contents
+    assert plain[0] == (0x80 if row["in_ignore"] == "1" else 0)
+    assert (start, end) == (64 + len(garbage) + 16 + len(before), 80 + len(garbage + before + sealed))
 
     peer = Peer(row["in_initiating"] == "1", MAINNET, data(row, "in_priv_ours"), garbage, data(row, "in_ellswift_ours"))
     peer.meet(data(row, "in_ellswift_theirs"))
