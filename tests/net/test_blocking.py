@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import GREETING, answers, nobody, packet, says, serving
+from servers import GREETING, VERACK, answers, nobody, packet, says, serving
 
 from scapy_btc.all import BTC, BTCAddr, BTCFeeFilter, BTCInv, BTCInvVector, BTCPing, BTCPong, BTCVersion
 from scapy_btc.capture.reader import read
@@ -29,7 +29,7 @@ from scapy_btc.net import inbox
 from scapy_btc.net.client import BTCClient, connect
 from scapy_btc.peer.options import PeerOptions
 
-VERSION, VERACK = GREETING[:-24], GREETING[-24:]
+VERSION = GREETING[:-len(VERACK)]
 
 
 def inv(*hashes: str) -> BTCInv:

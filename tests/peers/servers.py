@@ -20,7 +20,8 @@ def packet(message: BTCMessage | bytes) -> bytes:
     return message if isinstance(message, bytes) else bytes(BTC(magic="regtest") / message)
 
 
-GREETING = packet(BTCVersion()) + packet(BTCVerack())
+VERACK = packet(BTCVerack())
+GREETING = packet(BTCVersion()) + VERACK
 """A whole handshake of the accepting side."""
 
 
