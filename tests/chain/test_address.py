@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scapy_btc.chain.address import format_bip155, format_endpoint, format_legacy, from_legacy, parse, to_legacy
+from scapy_btc.chain.address import (
+    format_bip155,
+    format_endpoint,
+    format_legacy,
+    from_legacy,
+    parse,
+    parse_endpoint,
+    to_legacy,
+)
 from scapy_btc.errors import FormatError
 from scapy_btc.protocol import BIP155_ADDRESS_SIZES, BIP155Network
 
@@ -156,3 +164,23 @@ def test_any_text_is_parsed_or_refused(text):
     except FormatError:
         return
     assert parse(format_bip155(network_id, data)) == (network_id, data)
+
+
+@pytest.mark.parametrize(("text", "endpoint"), [
+    ("192.0.2.1", ("192.0.2.1", None)), ("192.0.2.1:8333", ("192.0.2.1", 8333)), ("node.example:1", ("node.example", 1)),
+    ("::1", ("::1", None)), ("[::1]", ("::1", None)), ("[2001:db8::1]:18444", ("2001:db8::1", 18444)),
+    ("localhost:65535", ("localhost", 65535)), ("localhost:0", ("localhost", 0)),
+])
+def test_endpoints(text, endpoint):
+    assert parse_endpoint(text) == endpoint
+    host, port = endpoint
+    if port is not None:
+        assert parse_endpoint(format_endpoint(host, port)) == endpoint
+
+
+@pytest.mark.parametrize("text", ["", ":8333", "[]:1", "[::1", "[::1]8333", "host:", "host:x", "host:65536", "host:-1",
+                                  "host:+1", "host:\u0663", "host:" + "1" * 5000])
+def test_what_is_no_endpoint(text):
+    with pytest.raises(FormatError) as caught:
+        parse_endpoint(text)
+    assert len(str(caught.value)) < 150
