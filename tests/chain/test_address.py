@@ -167,11 +167,12 @@ def test_any_text_is_parsed_or_refused(text):
 
 
 @pytest.mark.parametrize(("text", "endpoint"), [
-    ("192.0.2.1", ("192.0.2.1", None)), ("192.0.2.1:8333", ("192.0.2.1", 8333)), ("node.example:1", ("node.example", 1)),
+    ("192.0.2.1", ("192.0.2.1", None)),
+    ("192.0.2.1:8333", ("192.0.2.1", 8333)), ("node.example:1", ("node.example", 1)),
     ("::1", ("::1", None)), ("[::1]", ("::1", None)), ("[2001:db8::1]:18444", ("2001:db8::1", 18444)),
     ("localhost:65535", ("localhost", 65535)), ("localhost:0", ("localhost", 0)),
 ])
-def test_endpoints(text, endpoint):
+def test_endpoints_are_read(text, endpoint):
     assert parse_endpoint(text) == endpoint
     host, port = endpoint
     if port is not None:
