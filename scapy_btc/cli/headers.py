@@ -75,9 +75,10 @@ def fetched(client: Any, chain: HeaderChain, file: HeaderStore | None) -> Iterat
     from ..errors import PeerError
     from ..text import plural
 
-    shown, beside = chain.height, None
+    shown, received, beside = chain.height, 0, None
     try:
         for taken in client.sync_headers(chain):
+            received += taken.received
             if file:
                 file.save(chain)
             if taken.replaced:
@@ -91,7 +92,7 @@ def fetched(client: Any, chain: HeaderChain, file: HeaderStore | None) -> Iterat
         if beside:
             click.echo(f"scapy-btc: the node is on another branch, to height {beside:,}, which has not more work than "
                        f"the one known, to height {chain.height:,}", err=True)
-        elif stated < chain.height:
+        elif not received and stated < chain.height:
             click.echo(f"scapy-btc: the node states height {stated:,}; {chain.height:,} is known", err=True)
     except PeerError:
         if file:
