@@ -163,3 +163,21 @@ def test_fixed_peers_are_addresses(network):
         parse(host)
         assert format_endpoint(host.strip("[]"), int(port)) == peer
         assert int(port) == (0 if host.endswith(".i2p") else network.port)
+
+
+# Bitcoin Core, src/kernel/chainparams.cpp: fPowNoRetargeting, fPowAllowMinDifficultyBlocks, enforce_BIP94, halving
+@pytest.mark.parametrize(
+    ("network", "retarget", "min_difficulty_blocks", "bip94", "halving"),
+    [
+        (MAINNET, True, False, False, 210_000),
+        (TESTNET3, True, True, False, 210_000),
+        (TESTNET4, True, True, True, 210_000),
+        (SIGNET, True, False, False, 210_000),
+        (networks.signet(b"\x51"), True, False, False, 210_000),
+        (REGTEST, False, True, False, 150),
+    ],
+    ids=str,
+)
+def test_rules_of_difficulty(network, retarget, min_difficulty_blocks, bip94, halving):
+    assert (network.retarget, network.bip94, network.halving_interval) == (retarget, bip94, halving)
+    assert network.min_difficulty_blocks == min_difficulty_blocks
