@@ -64,7 +64,7 @@ class BlockStore:
     def copy(self) -> BlockStore:
         """A store with the same blocks that goes its own way from here."""
         clone = BlockStore(self.network, self.max_bytes)
-        clone.headers = HeaderChain(self.network, self.headers.since(0))
+        clone.headers = HeaderChain(self.network, b"".join(self.headers))
         clone._chain, clone._coins = self._chain.copy(), self._coins.copy()
         clone._blocks = {block.hash: block for block in clone._chain}
         clone._bytes = sum(len(block.payload) for block in clone._chain)
