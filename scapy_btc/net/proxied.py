@@ -144,7 +144,7 @@ class Proxied:
             await asyncio.gather(*running, self.client.stream.close(patience), self.target.stream.close(patience),
                                  return_exceptions=True)
 
-    async def _watch(self, running: set[asyncio.Future[None]]) -> None:
+    async def _watch(self, running: set[asyncio.Task[None]]) -> None:
         """Wait until all is done, and bound what comes after one end has ended. Raises what was raised, TimedOut."""
         streams = self.client.stream, self.target.stream
         while running:
@@ -218,7 +218,7 @@ class Proxied:
         self._magic = frame.magic
         await sink.drain()  # what came before must not wait for what the function waits for
         try:
-            returned = handle(to_handle(raw, frame), context)
+            returned: Any = handle(to_handle(raw, frame), context)
             if inspect.isawaitable(returned):
                 returned = await returned
             passed = to_pass(returned, frame.magic)

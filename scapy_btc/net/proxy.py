@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 
 from ..chain.address import format_endpoint
-from ..errors import PeerError, Refused
+from ..bip324.transport import V2Transport
+from ..errors import PeerError, Refused, TimedOut
 from ..layers.envelope import BTC
 from ..layers.registry import BTCMessage
 from ..networks import REGTEST, Network
@@ -17,6 +19,7 @@ from .background import Background
 from .dialing import told
 from .proxied import Handle, Name, Observer, Proxied, Side, log
 from .stream import ByteStream
+from .transports import Choice, KeyLogFile, accepted, opened
 
 CONNECTIONS = 125
 """As many as Bitcoin Core accepts by default."""
@@ -37,19 +40,26 @@ class BTCProxy:
         direction of its connection. When it fails, its connection ends.
     :param observer: called with each `Message`. One that was dropped, injected or (as both) changed has a `fate`.
     :param network: whose messages v2 carries
+    :param listen_transport: "v1", "v2", or "auto" for what the client begins with; or a function that makes one
+    :param to_transport: "v1", "v2", or "auto" for v2, and v1 where the node does not answer it; or such a function
+    :param keylog: file that takes the keys of both sides' v2 connections
     :param limit: connections at a time; more are turned away
     :param timeout: seconds for connecting to the node
     :ivar address: host and port where it listens
     """
 
     def __init__(self, to: tuple[str, int], listen: tuple[str, int] = ("127.0.0.1", 0), handle: Handle | None = None,
-                 observer: Observer | None = None, network: Network = REGTEST, limit: int = CONNECTIONS,
+                 observer: Observer | None = None, network: Network = REGTEST, listen_transport: Choice | Make = "auto",
+                 to_transport: Choice | Make = "auto", keylog: KeyLogFile = None, limit: int = CONNECTIONS,
                  timeout: float = 10.0) -> None:
         self.to, self.listen, self.address = to, listen, listen
         self._handle, self._observer, self._network = handle, observer, network
         self._limit, self._timeout = limit, timeout
-        self._make_client: Make = V1Transport
-        self._make_target: Make = V1Transport
+        self._make_accepted = partial(accepted, listen_transport, network, keylog) if isinstance(
+            listen_transport, str) else listen_transport
+        self._make_opened = partial(opened, to_transport, network, keylog) if isinstance(
+            to_transport, str) else to_transport
+        self._falls_back = to_transport == "auto"
         self._tasks: set[asyncio.Task[None]] = set()
         self._open: dict[int, Proxied] = {}
         self._connections, self._messages = count(), count(1)
@@ -154,7 +164,7 @@ class BTCProxy:
                 return
             raise
         proxied = self._open[number] = Proxied(
-            number, Side("client", stream, self._make_client()), target, self._network, self._handle, self._observer,
+            number, Side("client", stream, self._make_accepted()), target, self._network, self._handle, self._observer,
             self._messages)
         try:
             await proxied.run()
@@ -167,7 +177,22 @@ class BTCProxy:
 
     async def _dial(self) -> Side:
         """A connection to the node. Raises Refused, TimedOut."""
+        side = Side("target", await self._connect(), self._make_opened())
+        if not self._falls_back:
+            return side
+        try:
+            side.early = await asyncio.wait_for(side.read(), self._timeout)
+        except asyncio.TimeoutError:
+            await side.stream.close(0)
+            raise TimedOut(f"{side}: no answer to v2 within {self._timeout:g} s") from None
+        if isinstance(side.transport, V2Transport) and side.transport.try_v1 and (
+                side.transport.broken or side.stream.ended):
+            await side.stream.close(0)
+            return Side("target", await self._connect(), V1Transport(self._network))
+        return side
+
+    async def _connect(self) -> ByteStream:
         loop = asyncio.get_running_loop()
         with told(*self.to, self._timeout):
             _, stream = await asyncio.wait_for(loop.create_connection(ByteStream, *self.to), self._timeout)
-        return Side("target", stream, self._make_target())
+        return stream

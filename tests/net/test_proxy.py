@@ -54,6 +54,11 @@ def node() -> Iterator[socket.socket]:
         yield listener
 
 
+def proxy_to(address: tuple[str, int], *more: Any, **options: Any) -> BTCProxy:
+    """A proxy that speaks v1 on both sides."""
+    return BTCProxy(address, *more, listen_transport="v1", to_transport="v1", **options)
+
+
 @contextmanager
 def through(proxy: BTCProxy, node: socket.socket) -> Iterator[Pair]:
     """A client of the proxy, and the target's end of its connection."""
@@ -103,7 +108,7 @@ def test_bytes_pass_as_they_came(node: socket.socket, magic: bytes, handle: Any)
             v1(b"ping", b"\1\2\3", magic), v1(b"whatisthis", bytes(300), magic), v1(b"tx", b"\xff" * 100, magic),
             v1(b"in\0v", magic=magic), v1(b"\xff\xfe", b"x", magic), v1(b"inv", b"\xfd\1\0" + bytes(36), magic),
             v1(b"addr", bytes(1), magic), v1(b"block", bytes(2_000_000), magic), v1(b"verack", magic=magic)]
-    with BTCProxy(node.getsockname(), handle=handle) as proxy, through(proxy, node) as (client, target):
+    with proxy_to(node.getsockname(), handle=handle) as proxy, through(proxy, node) as (client, target):
         for sender, receiver in ((client, target), (target, client)):
             sending = threading.Thread(target=sender.sendall, args=(b"".join(said),))
             sending.start()
@@ -115,14 +120,14 @@ def test_the_header_of_2011_passes(node: socket.socket) -> None:
     old = struct.pack("<4s12sI", MAGIC, b"version", 46) + struct.pack("<iQQ26x", 209, 1, 1_300_000_000)
     old += struct.pack("<4s12sI", MAGIC, b"verack", 0)
     for handle in (None, lambda packet, context: packet):
-        with BTCProxy(node.getsockname(), handle=handle) as proxy, through(proxy, node) as (client, target):
+        with proxy_to(node.getsockname(), handle=handle) as proxy, through(proxy, node) as (client, target):
             client.sendall(old)
             client.shutdown(socket.SHUT_WR)
             assert rest(target) == old
 
 
 def test_single_bytes(node: socket.socket) -> None:
-    with BTCProxy(node.getsockname()) as proxy, through(proxy, node) as (client, target):
+    with proxy_to(node.getsockname()) as proxy, through(proxy, node) as (client, target):
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for byte in VERSION + VERACK:
             client.sendall(bytes((byte,)))
@@ -131,7 +136,7 @@ def test_single_bytes(node: socket.socket) -> None:
 
 def test_every_message_is_told(node: socket.socket) -> None:
     seen: list[Message] = []
-    with BTCProxy(node.getsockname(), observer=seen.append) as proxy:
+    with proxy_to(node.getsockname(), observer=seen.append) as proxy:
         for number in range(2):
             with through(proxy, node) as (client, target):
                 client.sendall(VERSION + v1(b"ping", bytes(8), check=b"evil"))
@@ -152,7 +157,7 @@ def test_every_message_is_told(node: socket.socket) -> None:
 
 def test_many_connections(node: socket.socket) -> None:
     seen: list[Message] = []
-    with BTCProxy(node.getsockname(), observer=seen.append) as proxy, ExitStack() as stack:
+    with proxy_to(node.getsockname(), observer=seen.append) as proxy, ExitStack() as stack:
         pairs = [stack.enter_context(through(proxy, node)) for _ in range(100)]
         for number, (client, target) in enumerate(pairs):
             client.sendall(ping(number))
@@ -164,7 +169,7 @@ def test_many_connections(node: socket.socket) -> None:
 
 
 def test_ipv6(node: socket.socket) -> None:
-    with BTCProxy(node.getsockname(), listen=("::1", 0)) as proxy, through(proxy, node) as (client, target):
+    with proxy_to(node.getsockname(), listen=("::1", 0)) as proxy, through(proxy, node) as (client, target):
         assert repr(proxy).startswith("<BTCProxy [::1]:")
         client.sendall(ping(1))
         assert receive(target, 32) == ping(1)
@@ -176,7 +181,7 @@ def test_ipv6(node: socket.socket) -> None:
 def handled(handle: Any, node: socket.socket, sent: bytes, seen: list[Message] | None = None) -> bytes:
     """What the target gets of what a client sends."""
     observer = None if seen is None else seen.append
-    with BTCProxy(node.getsockname(), handle=handle, observer=observer) as proxy, through(proxy, node) as (
+    with proxy_to(node.getsockname(), handle=handle, observer=observer) as proxy, through(proxy, node) as (
             client, target):
         client.sendall(sent)
         client.shutdown(socket.SHUT_WR)
@@ -241,7 +246,7 @@ def test_messages_are_injected_to_either_side(node: socket.socket) -> None:
         return packet
 
     seen: list[Message] = []
-    with BTCProxy(node.getsockname(), handle=handle, observer=seen.append) as proxy, through(proxy, node) as (
+    with proxy_to(node.getsockname(), handle=handle, observer=seen.append) as proxy, through(proxy, node) as (
             client, target):
         client.sendall(ping(7))
         assert receive(client, 32) == pong(7) and receive(target, 24) == VERACK
@@ -263,7 +268,7 @@ def test_the_context(node: socket.socket) -> None:
         seen.append((context.connection, context.sender, context.source, context.destination, packet.nonce))
         return packet
 
-    with BTCProxy(node.getsockname(), handle=handle) as proxy, through(proxy, node) as (client, target):
+    with proxy_to(node.getsockname(), handle=handle) as proxy, through(proxy, node) as (client, target):
         client.sendall(ping(1))
         receive(target, 32)
         target.sendall(ping(2))
@@ -278,7 +283,7 @@ def test_a_delay_holds_its_direction_only(node: socket.socket) -> None:
             await asyncio.sleep(0.5)
         return packet
 
-    with BTCProxy(node.getsockname(), handle=handle) as proxy, through(proxy, node) as (client, target):
+    with proxy_to(node.getsockname(), handle=handle) as proxy, through(proxy, node) as (client, target):
         start = time.monotonic()
         client.sendall(ping(0) + ping(1) + ping(2))
         target.sendall(ping(3))
@@ -317,7 +322,7 @@ def test_a_function_that_fails_ends_the_connection(node: socket.socket, log: pyt
     def sometimes(packet: Any, context: Context) -> Any:
         return handle(packet, context) if packet.nonce == 2 else packet
 
-    with BTCProxy(node.getsockname(), handle=sometimes) as proxy, through(proxy, node) as (other, its_target):
+    with proxy_to(node.getsockname(), handle=sometimes) as proxy, through(proxy, node) as (other, its_target):
         with through(proxy, node) as (client, target):
             client.sendall(ping(1) + ping(2) + ping(3))
             assert rest(target) == ping(1) and rest(client) == b""
@@ -331,7 +336,7 @@ def test_a_function_that_fails_ends_the_connection(node: socket.socket, log: pyt
 
 def test_the_end_of_one_side_is_passed_on(node: socket.socket, log: pytest.LogCaptureFixture) -> None:
     answer = v1(b"block", bytes(3_000_000))
-    with BTCProxy(node.getsockname()) as proxy, through(proxy, node) as (client, target):
+    with proxy_to(node.getsockname()) as proxy, through(proxy, node) as (client, target):
         client.sendall(ping(1))
         client.shutdown(socket.SHUT_WR)
         assert rest(target) == ping(1)
@@ -356,7 +361,7 @@ def test_what_came_before_a_reset_is_passed_on(node: socket.socket, log: pytest.
         return packet
 
     seen: list[Message] = []
-    with BTCProxy(node.getsockname(), handle=handle, observer=seen.append) as proxy, through(proxy, node) as (
+    with proxy_to(node.getsockname(), handle=handle, observer=seen.append) as proxy, through(proxy, node) as (
             client, target):
         stream = None
         client.sendall(flood)
@@ -373,7 +378,7 @@ def test_what_came_before_a_reset_is_passed_on(node: socket.socket, log: pytest.
 
 def test_what_cannot_reach_an_end_that_is_gone_is_told(node: socket.socket, log: pytest.LogCaptureFixture) -> None:
     seen: list[Message] = []
-    with BTCProxy(node.getsockname(), observer=seen.append) as proxy, through(proxy, node) as (client, target):
+    with proxy_to(node.getsockname(), observer=seen.append) as proxy, through(proxy, node) as (client, target):
         client.sendall(ping(1))
         receive(target, 32)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -387,7 +392,7 @@ def test_what_cannot_reach_an_end_that_is_gone_is_told(node: socket.socket, log:
 
 
 def test_half_a_message_is_not_passed_on_and_told(node: socket.socket, log: pytest.LogCaptureFixture) -> None:
-    with BTCProxy(node.getsockname()) as proxy, through(proxy, node) as (client, target):
+    with proxy_to(node.getsockname()) as proxy, through(proxy, node) as (client, target):
         client.sendall(ping(1) + ping(2)[:27])
         client.shutdown(socket.SHUT_WR)
         assert rest(target) == ping(1)
@@ -400,7 +405,7 @@ def test_half_a_message_is_not_passed_on_and_told(node: socket.socket, log: pyte
 @pytest.mark.parametrize("before", [b"", VERSION + VERACK], ids=["at once", "later"])
 def test_garbage_ends_the_connection(node: socket.socket, log: pytest.LogCaptureFixture, garbage: bytes, by: str,
                                      before: bytes) -> None:
-    with BTCProxy(node.getsockname()) as proxy, through(proxy, node) as (client, target):
+    with proxy_to(node.getsockname()) as proxy, through(proxy, node) as (client, target):
         sender, receiver = (client, target) if by == "client" else (target, client)
         sender.sendall(before + garbage)
         assert rest(receiver) == before and rest(sender) == b""
@@ -410,14 +415,14 @@ def test_garbage_ends_the_connection(node: socket.socket, log: pytest.LogCapture
 @pytest.mark.parametrize("cut", range(0, len(VERSION + VERACK), 9))
 def test_every_truncation(node: socket.socket, cut: int) -> None:
     whole = VERSION + VERACK
-    with BTCProxy(node.getsockname()) as proxy, through(proxy, node) as (client, target):
+    with proxy_to(node.getsockname()) as proxy, through(proxy, node) as (client, target):
         client.sendall(whole[:cut])
         client.close()
         assert rest(target) == (VERSION if cut >= len(VERSION) else b"")
 
 
 def test_nobody_listens_there(log: pytest.LogCaptureFixture) -> None:
-    with BTCProxy(("127.0.0.1", 1)) as proxy, socket.create_connection(proxy.address, 10) as client:
+    with proxy_to(("127.0.0.1", 1)) as proxy, socket.create_connection(proxy.address, 10) as client:
         assert rest(client) == b""
         assert re.search(r"127\.0\.0\.1:\d+ was turned away: 127\.0\.0\.1:1: .*[Rr]efused", log.text)
 
@@ -429,14 +434,14 @@ def test_a_node_that_does_not_accept(log: pytest.LogCaptureFixture) -> None:
         full.listen(0)
         waiting = stack.enter_context(socket.create_connection(full.getsockname()))
         assert waiting
-        proxy = stack.enter_context(BTCProxy(full.getsockname(), timeout=0.3))
+        proxy = stack.enter_context(proxy_to(full.getsockname(), timeout=0.3))
         client = stack.enter_context(socket.create_connection(proxy.address, 10))
         assert rest(client) == b""
     assert "no connection within 0.3 s" in log.text
 
 
 def test_more_connections_than_the_limit(node: socket.socket, log: pytest.LogCaptureFixture) -> None:
-    with BTCProxy(node.getsockname(), limit=2) as proxy, through(proxy, node), through(proxy, node) as (client, target):
+    with proxy_to(node.getsockname(), limit=2) as proxy, through(proxy, node), through(proxy, node) as (client, target):
         with socket.create_connection(proxy.address, 10) as third:
             assert rest(third) == b""
         assert "was turned away: 2 connections are open" in log.text
@@ -451,7 +456,7 @@ def test_more_connections_than_the_limit(node: socket.socket, log: pytest.LogCap
 def test_an_end_that_stays_after_the_other_is_bounded(node: socket.socket, log: pytest.LogCaptureFixture,
                                                       monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LINGER", 0.3)
-    with BTCProxy(node.getsockname()) as proxy, through(proxy, node) as (client, target):
+    with proxy_to(node.getsockname()) as proxy, through(proxy, node) as (client, target):
         client.shutdown(socket.SHUT_WR)
         for number in range(6):  # not while it speaks
             target.sendall(ping(number))
@@ -463,7 +468,7 @@ def test_an_end_that_stays_after_the_other_is_bounded(node: socket.socket, log: 
 
 def test_closing_the_proxy_closes_everything(node: socket.socket) -> None:
     with ExitStack() as stack:
-        with BTCProxy(node.getsockname()) as proxy:
+        with proxy_to(node.getsockname()) as proxy:
             client, target = stack.enter_context(through(proxy, node))
             client.sendall(ping(1))
             receive(target, 32)
@@ -474,11 +479,11 @@ def test_closing_the_proxy_closes_everything(node: socket.socket) -> None:
 
 
 def test_where_nothing_can_be_listened_on(node: socket.socket) -> None:
-    with pytest.raises(Refused, match="cannot be listened on"), BTCProxy(node.getsockname(), node.getsockname()):
+    with pytest.raises(Refused, match="cannot be listened on"), proxy_to(node.getsockname(), node.getsockname()):
         pass
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = free.getsockname()
-    with pytest.raises(Refused, match="would connect to itself"), BTCProxy(address, address):
+    with pytest.raises(Refused, match="would connect to itself"), proxy_to(address, address):
         pass
 
 
@@ -487,7 +492,7 @@ def test_an_observer_that_fails_stops_it(node: socket.socket) -> None:
         raise BrokenPipeError
 
     async def run() -> None:
-        async with BTCProxy(node.getsockname(), observer=observer) as proxy:
+        async with proxy_to(node.getsockname(), observer=observer) as proxy:
             loop = asyncio.get_running_loop()
             with socket.create_connection(proxy.address) as client:
                 await loop.sock_sendall(client, ping(1)) if not client.setblocking(False) else None
@@ -518,7 +523,7 @@ def test_a_slow_end_makes_the_other_wait(node: socket.socket, message: bytes) ->
     most = 200_000_000
     messages = message * max(1, 1_000_000 // len(message))
     node.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
-    with BTCProxy(node.getsockname()) as proxy, through(proxy, node) as (client, target):
+    with proxy_to(node.getsockname()) as proxy, through(proxy, node) as (client, target):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
         sent = pressed(client, messages, most)
         assert 1_000_000 < sent < 20_000_000  # the kernel holds most of it
@@ -542,7 +547,7 @@ def test_a_function_cannot_fill_the_memory(node: socket.socket) -> None:
         calls.append(packet)
         context.inject(large, to="client")
 
-    with BTCProxy(node.getsockname(), handle=handle) as proxy, through(proxy, node) as (client, _):
+    with proxy_to(node.getsockname(), handle=handle) as proxy, through(proxy, node) as (client, _):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         client.sendall(ping(1) * 1000)
         time.sleep(0.5)
@@ -550,7 +555,7 @@ def test_a_function_cannot_fill_the_memory(node: socket.socket) -> None:
 
 
 def test_a_length_that_was_only_announced_takes_no_memory(node: socket.socket) -> None:
-    with BTCProxy(node.getsockname()) as proxy, through(proxy, node) as (client, target):
+    with proxy_to(node.getsockname()) as proxy, through(proxy, node) as (client, target):
         client.sendall(ping(1) + v1(b"block")[:16] + (30_000_000).to_bytes(4, "little") + bytes(1000))
         receive(target, 32)
         wait_for(lambda: proxy._open[0].client.transport.held == 1020, "the beginning")
