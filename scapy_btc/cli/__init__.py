@@ -29,13 +29,14 @@ from .peers import peers
 from .ping import ping
 from .read import read
 from .replay import replay
+from .serve import serve
 from .shell import shell
 from .sniff import sniff
 from .stats import stats
 
 GROUPS = {
     "Reading": (read, decode, stats, sniff),
-    "Talking": (handshake, ping, getaddr, getdata, headers, mempool, peers, crawl, replay),
+    "Talking": (handshake, ping, getaddr, getdata, headers, mempool, peers, crawl, serve, replay),
     "Help": (messages, shell, completion),
 }
 

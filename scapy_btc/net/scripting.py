@@ -46,3 +46,4 @@ async def follow(steps: Iterable[Step], connection: Connection) -> None:
             await connection.send_bytes(step)
         else:
             await connection.send(step)
+        await asyncio.sleep(0)  # others shall have their turn, too
