@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import GREETING, VERACK, answers, nobody, packet, says, serving
+from misbehaving import GREETING, VERACK, answers, nobody, packet, says, serving
 
 from scapy_btc.all import BTC, BTCAddr, BTCFeeFilter, BTCInv, BTCInvVector, BTCPing, BTCPong, BTCVersion
 from scapy_btc.capture.reader import read

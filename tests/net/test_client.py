@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 from bcoin import BcoinNode, missing
+from misbehaving import GREETING, VERACK, answers, nobody, packet, says, serving
 from recordings import items_of
-from servers import GREETING, VERACK, answers, nobody, packet, says, serving
 
 from scapy_btc.all import (
     BTC,

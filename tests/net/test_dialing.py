@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from servers import GREETING, nobody, says, serving
+from misbehaving import GREETING, nobody, says, serving
 
 from scapy_btc.errors import Refused, TimedOut
 from scapy_btc.net import dialing
