@@ -19,12 +19,13 @@ from ..chain.address import parse_endpoint
 from ..errors import CaptureError, FormatError
 from ..layers.registry import printable
 from ..networks import Network
-from ..replay.compare import Difference
+from ..replay.compare import Difference, line_of
 from ..replay.live import Playing, play_listening, play_to
 from ..replay.offline import paced
 from ..replay.player import Outcome
 from ..replay.script import CLIENT, SERVER, Script, load
 from ..text import plural
+from ..wire.header import HEADER_SIZE
 from .options import allowed_address
 from .printing import Printer, use_colour
 from .reading import ERRORS_FOUND, Show, network_note, reason_of, refuse_overwriting
@@ -54,8 +55,12 @@ def speed_of(text: str | None, live: bool) -> float | None:
 
 
 def key() -> None:
-    """Wait for a key. Raises Ended."""
-    if click.getchar() in "qQ\x04":
+    """Wait for a key. Raises Ended; UsageError where there is no terminal."""
+    try:
+        pressed = click.getchar()
+    except OSError as error:
+        raise click.UsageError("--step needs a terminal") from error
+    if pressed in ("q", "Q", "\x04", ""):
         raise Ended
 
 
@@ -69,6 +74,8 @@ def play_on_screen(file: str, connection: int | None, network: Network | None, k
     wanted = Selection(connections=frozenset() if connection is None else frozenset([connection]))
     noting = network_note(network)
     failed = False
+    if step:
+        click.echo("a key: the next message; q: the end", err=True)
     with ExitStack() as stack:
         show = Show(shown, wanted, stack)
         try:
@@ -114,7 +121,8 @@ def play_live(file: str, node: str | None, listen: str | None, connection: int |
                 writer.write(message)
 
         def ask(packet: Any) -> None:
-            click.echo(f"{packet.payload.summary()}  [key: send it, q: end]", err=True)
+            click.echo(f"to be sent: {line_of(packet.msgtype or '', bytes(packet)[HEADER_SIZE:])}  [a key, or q]",
+                       err=True)
             key()
 
         how = Playing(timeout, speed, verbatim, ask if step else None, sink if printer or writer else None)

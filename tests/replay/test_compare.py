@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from conversations import CLIENT_END, conversation
 from recordings import messages_of
-from scripts import CLIENT_END, conversation
 
 from scapy_btc.all import (
     BTCAddr,

@@ -7,8 +7,8 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from conversations import CLIENT_END, SERVER_END, conversation
 from recordings import CAPTURES, INDEX, LOG, items_of, messages_of
-from scripts import CLIENT_END, SERVER_END, conversation
 
 from scapy_btc.all import BTC, BTCGetAddr, BTCInv, BTCPing, BTCPong, BTCSendCmpct, BTCVerack, BTCVersion
 from scapy_btc.analysis.mempool import MempoolWatch

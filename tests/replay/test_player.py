@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from scripts import script_of
+from conversations import script_of
 
 from scapy_btc.all import (
     BTC,

@@ -7,8 +7,8 @@ from random import Random
 from typing import Any
 
 import pytest
+from conversations import CLIENT_END, SERVER_END, START, conversation
 from recordings import CAPTURES, LOG, messages_of
-from scripts import CLIENT_END, SERVER_END, START, conversation
 
 from scapy_btc.all import BTC, BTCAddr, BTCAddrV2, BTCNetAddr, BTCNetAddrV2, BTCPing, BTCTimedNetAddr, BTCVersion
 from scapy_btc.replay.rewrite import Rewriter

@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from recordings import INDEX, PCAPS, items_of
-from scripts import CLIENT_END, SERVER_END, conversation, script_of
+from conversations import CLIENT_END, SERVER_END, conversation, script_of
+from recordings import ENCRYPTED, INDEX, PCAPS, items_of, path_of
 
 from scapy_btc.all import BTCGetAddr, BTCPing, BTCVerack, BTCVersion
 from scapy_btc.capture.message import Message, StreamEvent
@@ -104,8 +104,11 @@ def test_a_capture_that_is_cut_short_is_played_as_far_as_it_goes() -> None:
 
 
 def test_what_is_encrypted() -> None:
-    with pytest.raises(CaptureError, match="there is no message of connection 0: encrypted, v2"):
-        load([replace(lost(CLIENT_END, "encrypted"), reason="v2")], CLIENT, 0)
+    for name in ENCRYPTED:
+        assert loaded(name).to_send
+        for connection, why in (None, "no connection whose handshake"), (0, "there is no message of connection 0"):
+            with read(path_of(name), events=True) as reader, pytest.raises(CaptureError, match=f"{why}.*: encrypted, "):
+                load(reader, CLIENT, connection)
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
