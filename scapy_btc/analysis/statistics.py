@@ -76,7 +76,7 @@ class Statistics:
         self.connections: dict[int, Connection] = {}
         self.findings: Counter[str] = Counter()
         self.events: Counter[str] = Counter()
-        self.lost_bytes = 0
+        self.event_bytes: Counter[str] = Counter()
         self._first = 0  # number that the first connection of the source gets
 
     def next_source(self) -> None:
@@ -103,8 +103,7 @@ class Statistics:
     def add_event(self, event: StreamEvent) -> None:
         """Count something that is no message."""
         self.events[event.event] += 1
-        if event.event == "gap":
-            self.lost_bytes += event.bytes or 0
+        self.event_bytes[event.event] += event.bytes
         known = None if event.connection is None else self.connections.get(self._first + event.connection)
         if known:
             known.events[event.event] += 1
@@ -126,5 +125,6 @@ class Statistics:
             "connections": [connection.as_record() for connection in self.connections.values()],
             "findings": dict(self.findings),
             "events": dict(self.events),
-            "lost_bytes": self.lost_bytes,
+            "event_bytes": dict(self.event_bytes),
+            "lost_bytes": self.event_bytes["gap"],
         }

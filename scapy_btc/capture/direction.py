@@ -85,8 +85,8 @@ class Direction:
 
     __slots__ = (
         "_counts", "_fin", "_first", "_limits", "_open", "_pos", "_receiver", "_started", "_waiting",
-        "ack", "active", "connection", "ended", "expected", "isn", "key", "next", "number", "parts", "peer", "recent",
-        "shared", "time_ns", "wanted",
+        "ack", "active", "connection", "ended", "expected", "isn", "key", "next", "number", "parts", "peer", "pushed",
+        "recent", "shared", "time_ns", "wanted",
     )  # fmt: skip
 
     def __init__(
@@ -102,6 +102,8 @@ class Direction:
         self.peer: Direction = self
         self.shared: Any = None
         """What the receivers of both directions know together, if they do."""
+        self.pushed: bool | None = None
+        """Whether the segment that is being handed on ends what its sender wrote; None: not known. `feed` knows."""
         self.expected = -1
         """Sequence number that the fast path may take; -1: none. It moves on while `next` stays."""
         self.next = -1
@@ -303,6 +305,7 @@ class Direction:
         """Hand on what has its turn, and end where the FIN says so."""
         if self._waiting is not None and self._started:
             for piece in self._waiting.take(self._pos):
+                self.pushed = None
                 self._hand_on(piece.payload, piece.cut, piece.number, piece.time_ns, out)
             if not self._waiting and self._fin < 0:
                 self._waiting = None

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from .guess import Writes
+
 if TYPE_CHECKING:
     from ..bip324.keylog import KeyLog
     from ..bip324.passive import V2Decoder
@@ -38,6 +40,7 @@ class Side:
     """There is a hole after the opening, or more came than is kept."""
     ahead: bool = False
     """It sent more than may be sent before the other end's key has come."""
+    writes: Writes = field(default_factory=Writes)
 
     def tear(self) -> None:
         """Keep nothing more."""
@@ -114,14 +117,14 @@ class Conversation:
     @property
     def reason(self) -> str:
         """Why nothing can be read, in words."""
-        doubt = self._doubt()
+        doubt = self.doubt()
         if self.has_key and self._unlocker:
             return f"v2, {self._unlocker.reason}"
         if doubt:
             return f"v2, or another protocol: {doubt}"
         return f"v2 by the shape of its handshake, {self._unlocker.reason if self._unlocker else 'no key log'}"
 
-    def _doubt(self) -> str:
+    def doubt(self) -> str:
         """What speaks against v2, or leaves it open; "" when the handshake has its shape.
 
         That is: both ends begin with 64 bytes that look random, and neither sends more than its garbage before it can

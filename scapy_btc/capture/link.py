@@ -14,7 +14,7 @@ from typing import NamedTuple
 from .fragments import Fragments
 
 TCP = 6
-FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
+FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
 
 _IPV4, _IPV6 = b"\x08\x00", b"\x86\xdd"
 _VLAN_TAGS = (b"\x81\x00", b"\x88\xa8", b"\x91\x00")

@@ -146,6 +146,7 @@ class StreamEvent:
     handshake               key, garbage, terminator and version packet of a v2 direction
     decoy                   of a v2 packet that its receiver throws away
     bad-tag                 of a v2 packet that is not authentic; nothing after it can be read
+    guess                   of a write of an `encrypted` direction, which has them too; `reason` says what it may be
     ======================= ==============================================================================
     """
 

@@ -76,7 +76,8 @@ def _closing(items: Iterable[Item], file: BinaryIO | None) -> Generator[Item, No
 
 
 def read(source: Source | Sequence[Source], events: bool = False, network: Network | str | None = None,
-         follow: bool = False, keylog: KeyLog | str | os.PathLike[str] | None = None) -> Reader:
+         follow: bool = False, keylog: KeyLog | str | os.PathLike[str] | None = None,
+         guess: bool = False) -> Reader:
     """The messages of a capture, a message capture of Bitcoin Core, or a block file.
 
     :param source: a path, `-` for standard input, or a binary file; pcap and pcapng, also gzip or zstd; for message
@@ -86,6 +87,8 @@ def read(source: Source | Sequence[Source], events: bool = False, network: Netwo
     :param network: read as this network; without it the magic tells, then the port; a message capture is mainnet's
     :param follow: message captures: go on while they grow
     :param keylog: a file of keys of v2 connections (BIP 324), see `bip324.keylog`
+    :param guess: also give events that say what the writes of v2 connections may be that cannot be decrypted, from
+        their sizes
     :return: an iterator of `Message` (and `StreamEvent`)
 
     Raises CaptureError, at once or after everything readable, when the source is none of these, damaged or cut short;
@@ -95,9 +98,9 @@ def read(source: Source | Sequence[Source], events: bool = False, network: Netwo
     keys = keys_of(keylog)
     if isinstance(source, (list, tuple)):
         counts: Counter[str] = Counter()
-        reader = Reader(_one_after_the_other(source, known, follow, keys, counts), counts)
+        reader = Reader(_one_after_the_other(source, known, follow, keys, guess, counts), counts)
     else:
-        reader = _open(source, known, follow, keys)
+        reader = _open(source, known, follow, keys, guess)
     return reader if events else reader.only_messages()
 
 
@@ -113,23 +116,24 @@ def keys_of(keylog: KeyLog | str | os.PathLike[str] | None, must_exist: bool = T
 
 
 def read_live(frames: Iterable[tuple[int, int, int, bytes, int]], network: Network | None = None,
-              keylog: KeyLog | str | os.PathLike[str] | None = None) -> Reader:
+              keylog: KeyLog | str | os.PathLike[str] | None = None, guess: bool = False) -> Reader:
     """The messages and events of frames as they come: (number, time_ns, linktype, bytes, original length).
 
     :param keylog: a file of keys, as for `read`; it may come to be later
+    :param guess: as for `read`
     """
-    table = StreamTable(network, keylog=keys_of(keylog, must_exist=False))
+    table = StreamTable(network, keylog=keys_of(keylog, must_exist=False), guess=guess)
     return Reader((item for frame in frames for item in table.feed(*frame)), table.counts)
 
 
 def _one_after_the_other(sources: Sequence[Source], network: Network | None, follow: bool, keylog: KeyLog | None,
-                         counts: Counter[str]) -> Iterator[Item]:
+                         guess: bool, counts: Counter[str]) -> Iterator[Item]:
     """What several sources hold; `counts` grows with each source that is done."""
     failures = []
     first = following = 0
     for source in sources:
         try:
-            with _open(source, network, follow, keylog) as reader:
+            with _open(source, network, follow, keylog, guess) as reader:
                 try:
                     for item in reader:
                         if item.connection is not None:
@@ -145,7 +149,7 @@ def _one_after_the_other(sources: Sequence[Source], network: Network | None, fol
         raise CaptureError("; ".join(failures))
 
 
-def _open(source: Any, network: Network | None, follow: bool, keylog: KeyLog | None) -> Reader:
+def _open(source: Any, network: Network | None, follow: bool, keylog: KeyLog | None, guess: bool) -> Reader:
     if isinstance(source, (str, os.PathLike)) and os.path.isdir(source):
         from .message_log import read_directory
 
@@ -156,7 +160,7 @@ def _open(source: Any, network: Network | None, follow: bool, keylog: KeyLog | N
     file, opened = _file_of(source)
     name = "standard input" if sys.stdin and file is sys.stdin.buffer else str(getattr(file, "name", "input"))
     try:
-        return _open_file(file, opened, name, network, follow, keylog)
+        return _open_file(file, opened, name, network, follow, keylog, guess)
     except BaseException:
         if opened:
             opened.close()
@@ -164,12 +168,12 @@ def _open(source: Any, network: Network | None, follow: bool, keylog: KeyLog | N
 
 
 def _open_file(file: BinaryIO, opened: BinaryIO | None, name: str, network: Network | None, follow: bool,
-               keylog: KeyLog | None) -> Reader:
+               keylog: KeyLog | None, guess: bool) -> Reader:
     bytesource = ByteSource(file, name)
     head = bytesource.peek(64)
     if head[:4] in pcap.MAGICS or head[:4] == pcapng.MAGIC:
         frames = pcap.pcap_frames(bytesource) if head[:4] in pcap.MAGICS else pcapng.pcapng_frames(bytesource)
-        table = StreamTable(network, keylog=keylog)
+        table = StreamTable(network, keylog=keylog, guess=guess)
         return Reader(_messages(frames, table, name), table.counts, bytesource, opened)
     from .block_files import looks_like_block_file, read_blocks
     from .message_log import looks_like_log, read_log

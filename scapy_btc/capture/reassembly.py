@@ -13,7 +13,7 @@ from struct import error as StructError
 from typing import Any
 
 from .direction import Direction, Limits, Receiver
-from .link import ACK, FIN, LINK_TYPES, RST, SYN, TCP, LinkLayer
+from .link import ACK, FIN, LINK_TYPES, PSH, RST, SYN, TCP, LinkLayer
 from .pcap import CapturedFrame
 
 # what the fast path looks at, from the first byte of IP on, ending with data offset and flags
@@ -77,6 +77,7 @@ class Reassembly:
         if flags & (RST | ACK) == ACK:
             direction.ack = ack
         if payload or cut or flags & (FIN | RST):
+            direction.pushed = bool(flags & PSH)
             out += direction.take(seq, flags, payload, cut, number, time_ns)
         out += direction.patience(time_ns)
         out += direction.peer.patience(time_ns)

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..networks import Network, all_networks, by_magic, by_port
 from ..wire.events import Event, Frame, Gap, Note, Skipped, Truncated, Unrecognised
@@ -15,6 +15,7 @@ from .direction import Direction, Limits
 from .encrypted import Conversation, Side
 from .link import endpoints
 from .message import Message, StreamEvent, msgtype_text
+from .pcap import CapturedFrame
 from .reassembly import Reassembly
 
 if TYPE_CHECKING:
@@ -48,14 +49,22 @@ class StreamTable(Reassembly):
 
     :param network: the network that the user says it is; else each stream's magic tells, then its port
     :param keylog: keys of v2 connections (BIP 324)
+    :param guess: tell also what the writes of v2 connections may be that cannot be decrypted
     """
 
     def __init__(self, network: Network | None = None, limits: Limits | None = None, first_connection: int = 0,
-                 keylog: KeyLog | None = None) -> None:
+                 keylog: KeyLog | None = None, guess: bool = False) -> None:
         super().__init__(self._open, limits, first_connection)
-        self.network, self.keylog = network, keylog
+        self.network, self.keylog, self.guess = network, keylog, guess
         known = all_networks()
         self.networks: tuple[Network, ...] = known if network is None or network in known else (network, *known)
+
+    def read(self, frames: Iterable[CapturedFrame]) -> Iterator[Any]:
+        if not self.guess:
+            yield from super().read(frames)
+            return
+        for number, time_ns, linktype, buffer, start, end, original in frames:  # guesses need all that `feed` knows
+            yield from self.feed(number, time_ns, linktype, buffer[start:end], original)
 
     def _open(self, direction: Direction) -> StreamReceiver:
         return StreamReceiver(self, direction)
@@ -186,10 +195,15 @@ class StreamReceiver:
     def _listen(self, data: bytes, out: Sequence[Message | StreamEvent]) -> Sequence[Message | StreamEvent]:
         """Bytes of a stream that is not v1: they may show the keys of both directions."""
         conversation: Conversation = self._direction.shared
-        assert self._side
-        decoders = conversation.feed(self._side, data)
+        side = self._side
+        assert side
+        decoders = conversation.feed(side, data)
         if decoders is None:
-            return out
+            guess = side.writes.add(len(data), self._direction.pushed) if self._table.guess else None
+            if guess is None or conversation.doubt():
+                return out
+            self._counts["guess"] += 1
+            return [*out, self._event("guess", *guess, self._marks[-1][1:])]
         told = list(out)
         for side, decoder in zip(conversation.sides, decoders, strict=True):
             if side.receiver:

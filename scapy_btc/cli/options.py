@@ -147,6 +147,9 @@ def _keylog(help: str, callback: Any = None) -> Callable[[Command], Command]:
 keylog = _keylog("Read v2 connections with the keys of this file.", _if_it_is_there)
 live_keylog = _keylog("Read v2 connections with the keys of this file, also those that are written to it later.")
 
+guess = click.option("--guess", is_flag=True, help="Say what the writes of v2 connections without a key may be, from "
+                     "their sizes.")
+
 filters = stacked(
     click.option("--msgtype", "msgtypes", type=MessageName(), multiple=True, metavar="NAME[,NAME]",
                  help="Only these messages."),

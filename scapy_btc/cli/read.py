@@ -26,6 +26,7 @@ Examples:
 @options.output
 @options.filters
 @options.keylog
+@options.guess
 @click.option("--follow", is_flag=True, help="Message captures of Bitcoin Core: go on while they grow.")
 def read(files: tuple[str, ...], **chosen: Any) -> None:
     """List the messages of captures: pcap, pcapng (also gzip or zstd), Bitcoin Core's message captures

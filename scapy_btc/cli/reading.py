@@ -118,7 +118,7 @@ class Show:
             self.printer.close()
             click.echo(self.closing(), err=True)
         if self.writer and self.events:
-            lost = ", ".join(f"{name} {count:,}" for name, count in self.events.items())
+            lost = ", ".join(f"{name} {count:,}" for name, count in self.events.items() if name != "guess")
             click.echo(f"scapy-btc: not written: {lost}", err=True)
         tell_unknown(self.unknown)
         if failed:
@@ -131,7 +131,8 @@ def read_files(files: tuple[str, ...], chosen: dict[str, Any]) -> int:
     """Show the messages of files; the exit status."""
     refuse_idle(chosen)
     wanted = selection(chosen)
-    network, follow, keylog = chosen.pop("network"), chosen.pop("follow"), keys_of(chosen.pop("keylog"))
+    network, follow, guess = chosen.pop("network"), chosen.pop("follow"), chosen.pop("guess")
+    keylog = keys_of(chosen.pop("keylog"))
     refuse_overwriting(chosen["write"], files)
     if follow:
         refuse_following(files)
@@ -147,7 +148,7 @@ def read_files(files: tuple[str, ...], chosen: dict[str, Any]) -> int:
                 try:
                     out = None if show.quiet else show.printer.out
                     with progress(name, out) as report, read(name, events=True, network=network, follow=follow,
-                                                             keylog=keylog) as reader:
+                                                             keylog=keylog, guess=guess) as reader:
                         show.take(noting(report(reader)), live=name == "-" or follow)
                 except CaptureError as error:
                     failed = True
@@ -167,7 +168,7 @@ def read_live(interfaces: tuple[str, ...], bpf: str | None, chosen: dict[str, An
 
     refuse_idle(chosen)
     wanted = selection(chosen)
-    network, keylog = chosen.pop("network"), chosen.pop("keylog")
+    network, keylog, guess = chosen.pop("network"), chosen.pop("keylog"), chosen.pop("guess")
     if keylog and not os.path.exists(keylog):
         click.echo(f"scapy-btc: {printable(keylog)}: no keys there yet", err=True)
     with ExitStack() as stack:
@@ -178,7 +179,7 @@ def read_live(interfaces: tuple[str, ...], bpf: str | None, chosen: dict[str, An
         show.unknown = set()
         click.echo(f"scapy-btc: listening on {', '.join(frames.names)}; Ctrl-C ends it", err=True)
         try:
-            with readers.read_live(frames, network, keylog) as reader:
+            with readers.read_live(frames, network, keylog, guess) as reader:
                 show.take(reader, live=True)
         except KeyboardInterrupt:
             pass  # the way to end it

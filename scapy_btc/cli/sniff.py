@@ -24,6 +24,7 @@ Examples:
 @options.output
 @options.filters
 @options.live_keylog
+@options.guess
 def sniff(interfaces: tuple[str, ...], bpf: str | None, **chosen: Any) -> None:
     """Show the messages that pass an interface, until Ctrl-C.
 

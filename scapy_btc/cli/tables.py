@@ -128,6 +128,6 @@ def findings_table(statistics: Statistics) -> Table:
         table.add_row(code, f"{count:,}", FINDINGS[code].meaning if code in FINDINGS else "")
     for code, count in statistics.events.most_common():
         meaning = FINDINGS[code].meaning if code in FINDINGS else ""
-        lost = f" ({statistics.lost_bytes:,} bytes)" if code == "gap" else ""
-        table.add_row(code, f"{count:,}", meaning + lost)
+        size = f" ({statistics.event_bytes[code]:,} bytes)" if code in ("gap", "encrypted") else ""
+        table.add_row(code, f"{count:,}", meaning + size)
     return table

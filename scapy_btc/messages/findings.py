@@ -51,6 +51,7 @@ FINDINGS: dict[str, Finding] = {
     "handshake": Finding(_N, "the key exchange of a v2 connection (BIP 324): key, garbage, version packet"),
     "decoy": Finding(_N, "a packet of a v2 connection that its receiver throws away"),
     "bad-tag": Finding(_E, "a packet of a v2 connection that is not authentic; nothing after it can be read"),
+    "guess": Finding(_N, "what a write of a v2 connection may be, from its size alone (`--guess`)"),
     # the envelope
     "bad-checksum": Finding(_E, "the checksum is not that of the payload; nodes drop the message"),
     "no-checksum": Finding(_N, "a 20-byte header without checksum, as before February 2012"),
