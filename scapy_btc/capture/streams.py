@@ -60,10 +60,11 @@ class StreamTable(Reassembly):
         self.networks: tuple[Network, ...] = known if network is None or network in known else (network, *known)
 
     def read(self, frames: Iterable[CapturedFrame]) -> Iterator[Any]:
-        if not self.guess:
-            yield from super().read(frames)
-            return
-        for number, time_ns, linktype, buffer, start, end, original in frames:  # guesses need all that `feed` knows
+        return self._read_slowly(frames) if self.guess else super().read(frames)
+
+    def _read_slowly(self, frames: Iterable[CapturedFrame]) -> Iterator[Any]:
+        """For guesses, which need all that `feed` knows."""
+        for number, time_ns, linktype, buffer, start, end, original in frames:
             yield from self.feed(number, time_ns, linktype, buffer[start:end], original)
 
     def _open(self, direction: Direction) -> StreamReceiver:
@@ -140,6 +141,7 @@ class StreamReceiver:
         self._start = None
         if self._side:
             self._side.torn = True
+            self._side.writes.add(0, None)
         if isinstance(self._decoder, V1Decoder):
             pass
         elif not self._decoder.stopped:

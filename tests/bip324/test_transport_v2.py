@@ -269,6 +269,25 @@ def test_only_the_first_packet_authenticates_garbage() -> None:
     assert ours.broken.endswith("packet 1 is not authentic: wrong tag")
 
 
+@settings(max_examples=150, deadline=None)
+@given(st.data(), st.booleans(), st.sampled_from(["flip", "cut", "insert", "end", "noise"]))
+def test_whatever_is_done_to_a_stream(data: st.DataObject, initiating: bool, how: str) -> None:
+    """Only messages before the place are read; nothing is raised, little is kept."""
+    ours = transport(initiating)
+    peer, stream = meet(ours, data.draw(st.binary(max_size=100)), 3)
+    begin = len(stream)
+    stream += b"".join(peer.packet(contents) for contents in CONTENTS)
+    ends = [begin + sum(len(contents) + 20 for contents in CONTENTS[: n + 1]) for n in range(3)]
+    at = data.draw(st.integers(0, len(stream) - 1))
+    rest = {"flip": bytes([stream[at] ^ data.draw(st.integers(1, 255))]) + stream[at + 1 :], "cut": stream[at + 1 :],
+            "insert": b"x" + stream[at:], "end": b"", "noise": Random(at).randbytes(500)}[how]  # fmt: skip
+    if how in ("cut", "insert") and rest[: len(stream) - at] == stream[at:][: len(rest)]:
+        return
+    frames = ours.receive(stream[:at] + rest + (b"" if how == "end" else bytes(6000)))
+    assert raws(frames) == [raw for raw, end in zip(ANSWERS, ends, strict=True) if end <= at]
+    assert ours.held < 4_200_000
+
+
 @roles
 @pytest.mark.parametrize("place", [0, 2, 3, 4, 11, 28])
 def test_every_changed_bit_of_a_packet_is_found(initiating: bool, place: int) -> None:
@@ -406,6 +425,17 @@ def test_nothing_is_said_while_it_may_still_be_v1() -> None:
         assert (node.name, node.to_send()) == ("", b"")
     node.receive(b"\1")
     assert node.name == "v2" and len(node.to_send()) == 68
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.binary(max_size=5000), max_size=4), st.booleans())
+def test_any_bytes(parts: list[bytes], initiating: bool) -> None:
+    ends: list[Transport] = [transport(initiating), responder()]
+    for end in ends:
+        for part in parts:
+            assert end.receive(part) == []
+            end.to_send()
+        assert end.held <= 64 + sum(map(len, parts))
 
 
 @pytest.mark.parametrize("size", [1, 1000])
