@@ -13,10 +13,10 @@ import sys
 from datetime import date
 from importlib.metadata import version
 
-from . import encryption, layers, reading
+from . import encryption, layers, network, reading
 from .measure import Row
 
-BENCHMARKS = {"layers": layers.rows, "encryption": encryption.rows, "reading": reading.rows}
+BENCHMARKS = {"layers": layers.rows, "encryption": encryption.rows, "reading": reading.rows, "network": network.rows}
 
 
 def main() -> int:

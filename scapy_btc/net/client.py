@@ -25,8 +25,7 @@ from ..messages.parts import BTCBlockHeader, BTCInvVector
 from ..messages.retired import BTCReject
 from ..messages.transactions import BTCTx
 from ..networks import Network, by_name
-from ..peer.answers import Answers, Wanted, vectors_in
-from ..peer.block import check_block
+from ..peer.answers import Answers, Wanted, check_contents, vectors_in
 from ..peer.compact import PartialBlock
 from ..peer.header_sync import HeadersTaken, HeaderSync
 from ..peer.options import PeerOptions
@@ -132,7 +131,7 @@ class BTCClient(BlockingConnection):
             return message
         try:
             payload = self._completed(PartialBlock(message, (Tx(bytes(tx)) for tx in known)))
-            check_block(payload)
+            check_contents(payload)
         except (FormatError, Rejected):
             return self.get_block(block_hash)
         return BTCBlock(payload)

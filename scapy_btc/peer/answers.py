@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..chain.merkle import merkle_root
 from ..chain.partial_merkle import extract
 from ..errors import FormatError, NotFound, PeerError, Rejected
 from ..layers.lists import raws
@@ -17,7 +16,7 @@ from ..messages.parts import BTCInvVector
 from ..messages.transactions import BTCTx
 from ..protocol import InvType, inv_type_name
 from ..wire.hashes import hash_hex, hex_hash, sha256d
-from .block import check_block
+from .block import check_merkle_root, check_witnesses
 from .transaction import transactions_of
 
 Wanted = tuple[InvType | int | str, str | bytes]
@@ -43,13 +42,10 @@ class Answers:
         self.request: BTCGetData = BTCGetData(inventory=vectors)
         self._found: list[list[Any]] = [[] for _ in vectors]
         self._open: dict[tuple[int, bytes], list[int]] = defaultdict(list)  # what is waited for, for which of them
-        self._witness: set[bytes] = set()
         for number, (kind, of) in enumerate(vectors_in(self.request)):
             if kind not in _KINDS:
                 raise ValueError(f"what answers {inv_type_name(kind)} is not known here")
             self._open[_KINDS[kind], of].append(number)
-            if kind == InvType.MSG_WITNESS_BLOCK:
-                self._witness.add(of)
 
     @property
     def found(self) -> list[Any]:
@@ -91,7 +87,10 @@ class Answers:
         if isinstance(message, BTCBlock):  # also of old blocks that were asked for as compact ones
             places = ((_BLOCK, block_hash), (_COMPACT, block_hash))
             if not self._open.keys().isdisjoint(places):
-                check(message.self_build(), block_hash in self._witness)
+                try:
+                    check_contents(message.self_build())
+                except (Rejected, FormatError) as error:
+                    raise PeerError(f"block {hash_hex(block_hash)}: {error}") from error
             return self._close(message, *places)
         proven = proven_transactions(message) if (_FILTERED, block_hash) in self._open else []
         numbers = self._open.get((_FILTERED, block_hash), [])[:1]
@@ -118,18 +117,16 @@ def vectors_in(message: Any) -> Iterator[tuple[int, bytes]]:
         yield int.from_bytes(raw[:4], "little"), raw[4:]
 
 
-def check(payload: bytes, witness: bool) -> None:
-    """Raises PeerError for a block that is not what its header, and its coinbase, commit to.
+def check_contents(payload: bytes) -> None:
+    """Raises Rejected or FormatError for a block that is not what its header and its coinbase commit to.
 
-    :param witness: whether it was asked for with witnesses
+    One without any witness passes also where the coinbase commits to some: it may have been asked for so, and before
+    segwit was active there were such blocks.
     """
-    try:
-        if witness:
-            check_block(payload)
-        elif merkle_root([tx.txid for tx in transactions_of(payload)]) != (payload[36:68], False):
-            raise FormatError("the merkle root does not fit the transactions")
-    except (Rejected, FormatError) as error:
-        raise PeerError(f"block {hash_hex(sha256d(payload[:80]))}: {error}") from error
+    transactions = transactions_of(payload)
+    check_merkle_root(payload, transactions)
+    if any(tx.has_witness for tx in transactions):
+        check_witnesses(transactions)
 
 
 def proven_transactions(message: BTCMerkleBlock) -> list[bytes]:

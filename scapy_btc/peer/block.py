@@ -77,19 +77,25 @@ def check_block(payload: bytes) -> list[Tx]:
         raise Rejected("bad-cb-missing", "the first transaction is no coinbase")
     if any(tx.is_coinbase for tx in transactions[1:]):
         raise Rejected("bad-cb-multiple", "more than one coinbase")
-    root = merkle_root([tx.txid for tx in transactions])
-    if root.root != payload[36:68]:
-        raise Rejected("bad-txnmrklroot", "the merkle root does not fit the transactions")
-    if root.mutated:
-        raise Rejected("bad-txns-duplicate", "transactions are repeated")
-    _check_witnesses(transactions)
+    check_merkle_root(payload, transactions)
+    check_witnesses(transactions)
     around = len(payload) - sum(len(tx.raw) for tx in transactions)  # header and count
     if WITNESS_SCALE_FACTOR * around + sum(tx.weight for tx in transactions) > MAX_BLOCK_WEIGHT:
         raise Rejected("bad-blk-weight", "the block is too large")
     return transactions
 
 
-def _check_witnesses(transactions: Sequence[Tx]) -> None:
+def check_merkle_root(payload: bytes, transactions: Sequence[Tx]) -> None:
+    """Raises Rejected for transactions to which the header of a block does not commit."""
+    root = merkle_root([tx.txid for tx in transactions])
+    if root.root != payload[36:68]:
+        raise Rejected("bad-txnmrklroot", "the merkle root does not fit the transactions")
+    if root.mutated:
+        raise Rejected("bad-txns-duplicate", "transactions are repeated")
+
+
+def check_witnesses(transactions: Sequence[Tx]) -> None:
+    """Raises Rejected for witnesses to which the coinbase, the first of the transactions, does not commit."""
     coinbase = transactions[0]
     witness = coinbase.witness()
     holds = check_witness_commitment([tx.wtxid for tx in transactions], [out.script for out in coinbase.outputs()],

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from ..errors import FormatError
 from ..layers.plan import BROKEN
-from ..messages.blocks import BTCBlock
 from ..messages.transactions import BTCTx, BTCTxIn, BTCTxOut, Places, txid_at
 from ..protocol import WITNESS_SCALE_FACTOR
+from ..wire import compactsize
 from ..wire.hashes import sha256d
 
 NO_OUTPOINT = bytes(32) + b"\xff" * 4
@@ -116,15 +116,12 @@ def _places(buffer: bytes, start: int) -> Places:
 
 def transactions_of(block: bytes) -> list[Tx]:
     """The transactions of a `block` payload. Raises FormatError for bytes that are no block."""
-    try:
-        *_, p, end = BTCBlock.plan.starts(block, 0, len(block))
-    except BROKEN as error:
-        raise FormatError(f"no block: {error}") from None
-    if end != len(block):
-        raise FormatError("bytes after the end of the block")
+    count, p = compactsize.read(block, 80)  # behind the header
     found = []
-    while p < end:
+    for _ in range(count):
         places = _places(block, p)
         found.append(Tx(block, places))
         p = places[-1]
+    if p != len(block):
+        raise FormatError("bytes after the end of the block")
     return found
