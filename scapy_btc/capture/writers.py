@@ -130,7 +130,9 @@ class CaptureWriter:
         self.close()
 
     def write(self, message: Message) -> None:
-        """Write a message, at the end of its connection's stream."""
+        """Write a message, at the end of its connection's stream; not one that a proxy dropped."""
+        if message.fate == "dropped":
+            return
         source, destination, time_ns = message.source, message.destination, message.time_ns
         ends = (source, destination) if source <= destination else (destination, source)
         stream = self._streams.get(ends)

@@ -8,8 +8,8 @@ import inspect
 import traceback
 from collections.abc import Awaitable, Callable
 from itertools import count
-from logging import getLogger
-from time import time_ns
+from logging import INFO, WARNING, getLogger
+from time import monotonic, time_ns
 from typing import Any, Literal
 
 from ..capture.message import Message, msgtype_text
@@ -37,7 +37,8 @@ log = getLogger("scapy_btc.proxy")
 Name = Literal["client", "target"]
 Handle = Callable[[Any, "Context"], Passed | Awaitable[Passed]]
 """A user's function: packet and context in, what is to be passed on out."""
-Observer = Callable[[Message], object]
+Record = Callable[[Message], object]
+"""Called with every message that came, was passed on, or both."""
 
 
 class Context:
@@ -114,16 +115,16 @@ class Proxied:
     :param number: of the connection, from 0
     :param network: whose messages v2 carries
     :param handle: a user's function
-    :param observer: called with each message: as it was passed on, and as it came where that differs
+    :param record: called with each message: as it was passed on, and as it came where that differs
     :param numbers: gives the numbers of messages
     """
 
     def __init__(self, number: int, client: Side, target: Side, network: Network, handle: Handle | None,
-                 observer: Observer | None, numbers: count[int]) -> None:
+                 record: Record | None, numbers: count[int]) -> None:
         self.number, self.client, self.target = number, client, target
         self.counts = {"client": 0, "target": 0}
         self._undelivered = {"client": 0, "target": 0}
-        self._network, self._handle, self._observer, self._numbers = network, handle, observer, numbers
+        self._network, self._handle, self._record, self._numbers = network, handle, record, numbers
         self._magic = network.magic
 
     async def run(self) -> None:
@@ -139,6 +140,10 @@ class Proxied:
             patience = FLUSH_TIMEOUT
             log.warning("connection %d ended: %s", self.number, error)
         finally:
+            for name, lost in self._undelivered.items():
+                if lost:
+                    log.warning("connection %d: %d %s for the %s came too late for it", self.number, lost,
+                                plural(lost, "message"), name)
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, self.client.stream.close(patience), self.target.stream.close(patience),
@@ -161,20 +166,22 @@ class Proxied:
 
     async def _agree(self) -> None:
         """Both ends have their transport. Raises TimedOut."""
-        for side in (self.client, self.target):
+        sides = self.client, self.target
+        deadline = monotonic() + HANDSHAKE_TIMEOUT
+        for side in sides:
             try:
-                await asyncio.wait_for(side.agreed.wait(), HANDSHAKE_TIMEOUT)
+                await asyncio.wait_for(side.agreed.wait(), max(0.001, deadline - monotonic()))
             except asyncio.TimeoutError:
                 raise TimedOut(f"{side}: no agreement on a transport within {HANDSHAKE_TIMEOUT:g} s") from None
-        ends = (f"{side.address} ({side.transport.name})" for side in (self.client, self.target))
-        log.info("connection %d: %s", self.number, " > ".join(ends))
+        log.info("connection %d: %s", self.number, " > ".join(f"{s.address} ({s.transport.name})" for s in sides))
 
     async def _pass_all(self, source: Side, sink: Side) -> None:
         """Pass on one direction until its sender ends. Raises HandshakeError, Disconnected."""
         context = Context(self, source, sink)
         while not source.stream.ended:
             frames = await source.read()
-            if frames and not sink.agreed.is_set():
+            if frames:
+                self._magic = frames[-1].magic
                 await sink.agreed.wait()
             for frame in frames:
                 self.counts[source.name] += 1
@@ -190,32 +197,29 @@ class Proxied:
         sink.stream.finish()
 
     def _tell_end(self, source: Side) -> None:
-        """Say how one end ended, and what does not reach the other."""
-        reset, cut, lost = source.stream.reset, source.transport.held, self._undelivered[source.name]
-        parts = [f"{source} broke off: {reset}" if reset else f"{source} closed it"]
-        if cut:
-            parts.append(f"{cut:,} {plural(cut, 'byte')} of an unfinished message were not passed on")
-        if lost:
-            parts.append(f"{lost:,} {plural(lost, 'message')} could not be passed on: the other end was gone")
-        log.info("connection %d: %s", self.number, "; ".join(parts))
+        """Say how one end ended, and what of it does not reach the other."""
+        reset, cut = source.stream.reset, source.transport.held
+        how = f"broke off: {reset}" if reset else "closed it"
+        lost = f"; {cut:,} {plural(cut, 'byte')} of an unfinished message were not passed on" if cut else ""
+        log.log(WARNING if cut else INFO, "connection %d: %s %s%s", self.number, source, how, lost)
 
     def _pass(self, frame: Frame, raw: bytes, source: Side, sink: Side, fate: str = "") -> None:
-        """Send a message on, and tell the observer."""
+        """Send a message on, unless that is not possible."""
+        sent = False
         if not sink.stream.writable:
-            self._undelivered[source.name] += 1
-            fate = "dropped"
+            self._undelivered[sink.name] += 1
         elif sink.transport.name == "v2" and (unfit := unfit_for_v2(frame, raw, self._network.magic)):
             log.warning("connection %d: %s of %s was not passed on: v2 cannot carry %s", self.number,
                         msgtype_text(frame.msgtype), source, unfit)
-            fate = "dropped"
         else:
             sink.send(raw)
-        self._observe(frame, source, sink, fate)
+            sent = True
+        if sent or not fate:
+            self._tell(frame, source, sink, fate if sent else "dropped")
 
     async def _pass_handled(self, handle: Handle, frame: Frame, context: Context, source: Side, sink: Side) -> None:
         """Let the user's function decide."""
         raw = frame.header + frame.payload
-        self._magic = frame.magic
         await sink.drain()  # what came before must not wait for what the function waits for
         try:
             returned: Any = handle(to_handle(raw, frame), context)
@@ -225,7 +229,7 @@ class Proxied:
         except Exception as error:
             raise PeerError(f"handle() failed on {msgtype_text(frame.msgtype)} of {source}: {told(error)}") from error
         if raw not in passed:
-            self._observe(frame, source, sink, "dropped")
+            self._tell(frame, source, sink, "dropped")
         for each in passed:
             if each == raw:
                 self._pass(frame, raw, source, sink)
@@ -240,8 +244,8 @@ class Proxied:
         self._pass(frame_of(raw), raw, source, sink, "injected")
         sink.stream.write(sink.transport.to_send())
 
-    def _observe(self, frame: Frame, source: Side, sink: Side, fate: str) -> None:
-        if not self._observer:
+    def _tell(self, frame: Frame, source: Side, sink: Side, fate: str) -> None:
+        if not self._record:
             return
         said = sink.heard if fate == "injected" else source.said
         if frame.msgtype in (b"version", b"verack"):
@@ -251,7 +255,7 @@ class Proxied:
                 sink.heard = frame.msgtype.decode()
         number = next(self._numbers)
         travels = sink if fate == "injected" else source
-        self._observer(Message(
+        self._record(Message(
             time_ns(), source.address, sink.address, self.number, network_of(frame.magic, said=self._network),
             travels.transport.name, msgtype_text(frame.msgtype), frame.payload, frame.verdict, (number, number), frame,
             said, fate))

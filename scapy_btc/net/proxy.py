@@ -17,7 +17,7 @@ from ..networks import REGTEST, Network
 from ..wire.transport import Transport, V1Transport
 from .background import Background
 from .dialing import told
-from .proxied import Handle, Name, Observer, Proxied, Side, log
+from .proxied import Handle, Name, Record, Proxied, Side, log
 from .stream import ByteStream
 from .transports import Choice, KeyLogFile, accepted, opened
 
@@ -38,7 +38,7 @@ class BTCProxy:
     :param handle: called with each packet and its `Context`; returns what to pass on: that packet, changed or not, or
         other packets or messages, one or a list; None drops it. It may be a coroutine: what it waits for delays its
         direction of its connection. When it fails, its connection ends.
-    :param observer: called with each `Message`. One that was dropped, injected or (as both) changed has a `fate`.
+    :param record: called with each `Message`. One that was dropped, injected or (as both) changed has a `fate`.
     :param network: whose messages v2 carries
     :param listen_transport: "v1", "v2", or "auto" for what the client begins with; or a function that makes one
     :param to_transport: "v1", "v2", or "auto" for v2, and v1 where the node does not answer it; or such a function
@@ -49,11 +49,11 @@ class BTCProxy:
     """
 
     def __init__(self, to: tuple[str, int], listen: tuple[str, int] = ("127.0.0.1", 0), handle: Handle | None = None,
-                 observer: Observer | None = None, network: Network = REGTEST, listen_transport: Choice | Make = "auto",
+                 record: Record | None = None, network: Network = REGTEST, listen_transport: Choice | Make = "auto",
                  to_transport: Choice | Make = "auto", keylog: KeyLogFile = None, limit: int = CONNECTIONS,
                  timeout: float = 10.0) -> None:
         self.to, self.listen, self.address = to, listen, listen
-        self._handle, self._observer, self._network = handle, observer, network
+        self._handle, self._record, self._network = handle, record, network
         self._limit, self._timeout = limit, timeout
         self._make_accepted = partial(accepted, listen_transport, network, keylog) if isinstance(
             listen_transport, str) else listen_transport
@@ -110,7 +110,7 @@ class BTCProxy:
             raise self._failure
 
     async def wait(self) -> None:
-        """Wait until the proxy is told to `stop`, or the observer has failed: leaving the block raises its error."""
+        """Wait until the proxy is told to `stop`, or `record` has failed: leaving the block raises its error."""
         await self._stopped.wait()
 
     def stop(self) -> None:
@@ -155,38 +155,36 @@ class BTCProxy:
             return
         number = next(self._connections)
         try:
+            client = Side("client", stream, self._make_accepted())
             target = await self._dial()
-        except BaseException as error:
-            if isinstance(error, PeerError):
-                log.warning("connection %d: %s was turned away: %s", number, stream.address, error)
-            await stream.close(0)
-            if isinstance(error, PeerError):
-                return
-            raise
-        proxied = self._open[number] = Proxied(
-            number, Side("client", stream, self._make_accepted()), target, self._network, self._handle, self._observer,
-            self._messages)
-        try:
+            proxied = self._open[number] = Proxied(number, client, target, self._network, self._handle, self._record,
+                                                   self._messages)
             await proxied.run()
-        except Exception as error:
-            log.warning("connection %d ended: the observer failed: %s: %s", number, type(error).__name__, error)
+        except PeerError as error:
+            log.warning("connection %d: %s was turned away: %s", number, stream.address, error)
+        except Exception as error:  # of what records, or of the key log
+            log.warning("connection %d ended: %s: %s", number, type(error).__name__, error)
             self._failure = self._failure or error
             self.stop()
         finally:
-            del self._open[number]
+            self._open.pop(number, None)
+            await stream.close(0)
 
     async def _dial(self) -> Side:
         """A connection to the node. Raises Refused, TimedOut."""
-        side = Side("target", await self._connect(), self._make_opened())
+        transport = self._make_opened()
+        side = Side("target", await self._connect(), transport)
         if not self._falls_back:
             return side
         try:
             side.early = await asyncio.wait_for(side.read(), self._timeout)
         except asyncio.TimeoutError:
             await side.stream.close(0)
-            raise TimedOut(f"{side}: no answer to v2 within {self._timeout:g} s") from None
-        if isinstance(side.transport, V2Transport) and side.transport.try_v1 and (
-                side.transport.broken or side.stream.ended):
+            raise TimedOut(f"{format_endpoint(*self.to)}: no answer to v2 within {self._timeout:g} s") from None
+        except BaseException:
+            await side.stream.close(0)
+            raise
+        if isinstance(transport, V2Transport) and transport.try_v1 and (transport.broken or side.stream.ended):
             await side.stream.close(0)
             return Side("target", await self._connect(), V1Transport(self._network))
         return side

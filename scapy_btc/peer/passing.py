@@ -28,6 +28,7 @@ def to_handle(raw: bytes, frame: Frame) -> Any:
     if isinstance(packet, BTC) and frame.verdict != "bad":
         packet.length = None
         packet.checksum = None if frame.checksum else b""
+        packet.explicit = 1  # as after dissecting: what holds no list of values is not copied to be built
     return packet
 
 

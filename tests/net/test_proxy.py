@@ -136,7 +136,7 @@ def test_single_bytes(node: socket.socket) -> None:
 
 def test_every_message_is_told(node: socket.socket) -> None:
     seen: list[Message] = []
-    with proxy_to(node.getsockname(), observer=seen.append) as proxy:
+    with proxy_to(node.getsockname(), record=seen.append) as proxy:
         for number in range(2):
             with through(proxy, node) as (client, target):
                 client.sendall(VERSION + v1(b"ping", bytes(8), check=b"evil"))
@@ -157,7 +157,7 @@ def test_every_message_is_told(node: socket.socket) -> None:
 
 def test_many_connections(node: socket.socket) -> None:
     seen: list[Message] = []
-    with proxy_to(node.getsockname(), observer=seen.append) as proxy, ExitStack() as stack:
+    with proxy_to(node.getsockname(), record=seen.append) as proxy, ExitStack() as stack:
         pairs = [stack.enter_context(through(proxy, node)) for _ in range(100)]
         for number, (client, target) in enumerate(pairs):
             client.sendall(ping(number))
@@ -180,8 +180,8 @@ def test_ipv6(node: socket.socket) -> None:
 
 def handled(handle: Any, node: socket.socket, sent: bytes, seen: list[Message] | None = None) -> bytes:
     """What the target gets of what a client sends."""
-    observer = None if seen is None else seen.append
-    with proxy_to(node.getsockname(), handle=handle, observer=observer) as proxy, through(proxy, node) as (
+    record = None if seen is None else seen.append
+    with proxy_to(node.getsockname(), handle=handle, record=record) as proxy, through(proxy, node) as (
             client, target):
         client.sendall(sent)
         client.shutdown(socket.SHUT_WR)
@@ -246,7 +246,7 @@ def test_messages_are_injected_to_either_side(node: socket.socket) -> None:
         return packet
 
     seen: list[Message] = []
-    with proxy_to(node.getsockname(), handle=handle, observer=seen.append) as proxy, through(proxy, node) as (
+    with proxy_to(node.getsockname(), handle=handle, record=seen.append) as proxy, through(proxy, node) as (
             client, target):
         client.sendall(ping(7))
         assert receive(client, 32) == pong(7) and receive(target, 24) == VERACK
@@ -361,7 +361,7 @@ def test_what_came_before_a_reset_is_passed_on(node: socket.socket, log: pytest.
         return packet
 
     seen: list[Message] = []
-    with proxy_to(node.getsockname(), handle=handle, observer=seen.append) as proxy, through(proxy, node) as (
+    with proxy_to(node.getsockname(), handle=handle, record=seen.append) as proxy, through(proxy, node) as (
             client, target):
         stream = None
         client.sendall(flood)
@@ -378,7 +378,7 @@ def test_what_came_before_a_reset_is_passed_on(node: socket.socket, log: pytest.
 
 def test_what_cannot_reach_an_end_that_is_gone_is_told(node: socket.socket, log: pytest.LogCaptureFixture) -> None:
     seen: list[Message] = []
-    with proxy_to(node.getsockname(), observer=seen.append) as proxy, through(proxy, node) as (client, target):
+    with proxy_to(node.getsockname(), record=seen.append) as proxy, through(proxy, node) as (client, target):
         client.sendall(ping(1))
         receive(target, 32)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -388,7 +388,7 @@ def test_what_cannot_reach_an_end_that_is_gone_is_told(node: socket.socket, log:
         target.close()
         wait_for(lambda: not proxy.connections, "the end")
     assert [m.fate for m in seen] == ["", "dropped", "dropped"]
-    assert "; 2 messages could not be passed on: the other end was gone" in log.text
+    assert "2 messages for the client came too late for it" in log.text
 
 
 def test_half_a_message_is_not_passed_on_and_told(node: socket.socket, log: pytest.LogCaptureFixture) -> None:
@@ -487,12 +487,12 @@ def test_where_nothing_can_be_listened_on(node: socket.socket) -> None:
         pass
 
 
-def test_an_observer_that_fails_stops_it(node: socket.socket) -> None:
-    def observer(message: Message) -> None:
+def test_a_recorder_that_fails_stops_it(node: socket.socket) -> None:
+    def record(message: Message) -> None:
         raise BrokenPipeError
 
     async def run() -> None:
-        async with proxy_to(node.getsockname(), observer=observer) as proxy:
+        async with proxy_to(node.getsockname(), record=record) as proxy:
             loop = asyncio.get_running_loop()
             with socket.create_connection(proxy.address) as client:
                 await loop.sock_sendall(client, ping(1)) if not client.setblocking(False) else None
@@ -507,7 +507,7 @@ def test_an_observer_that_fails_stops_it(node: socket.socket) -> None:
 
 def pressed(sock: socket.socket, data: bytes, most: int) -> int:
     """Send until nothing more is taken for a while; how many bytes were taken of `most`."""
-    sock.settimeout(0.5)
+    sock.settimeout(1.0)
     sent = 0
     try:
         while sent < most:
@@ -526,7 +526,7 @@ def test_a_slow_end_makes_the_other_wait(node: socket.socket, message: bytes) ->
     with proxy_to(node.getsockname()) as proxy, through(proxy, node) as (client, target):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
         sent = pressed(client, messages, most)
-        assert 1_000_000 < sent < 20_000_000  # the kernel holds most of it
+        assert 100_000 < sent < 20_000_000  # the kernel holds most of it
         target.sendall(ping(2))
         assert receive(client, 32) == ping(2)  # the other direction goes on
         digest, left = hashlib.sha256(), sent - sent % len(message)
