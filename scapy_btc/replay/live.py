@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from ..errors import Disconnected, PeerError, Refused, TimedOut
 from ..layers.envelope import BTC
 from ..net.connection import Connection, open_connection
 from ..net.record import Recorder
+from ..net.transports import accepted
 from ..peer.options import PeerOptions
 from .player import Outcome, Player
 from .script import Script
@@ -44,7 +44,7 @@ async def play_to(script: Script, host: str, port: int, how: Playing = Playing()
 
 async def play_listening(script: Script, host: str, port: int, how: Playing = Playing(),
                          listening: Callable[[str], object] = lambda address: None) -> Outcome:
-    """Wait for a node to connect, and play to the first that does.
+    """Wait for a node to connect, and play to the first that does, in the transport that it chooses.
 
     :param port: 0 lets the system choose
     :param listening: called with the address once we listen
@@ -62,7 +62,8 @@ async def play_listening(script: Script, host: str, port: int, how: Playing = Pl
         begun = True
         server.close()
         try:
-            async with Connection(reader, writer, PeerOptions(script.network), outbound=False) as connection:
+            async with Connection(reader, writer, PeerOptions(script.network), outbound=False,
+                                  transport=accepted("auto", script.network)) as connection:
                 outcome = await converse(script, connection, how)
         except BaseException as error:
             if not played.done():
@@ -90,7 +91,7 @@ async def converse(script: Script, connection: Connection, how: Playing) -> Outc
     if how.sink:
         connection.observer = Recorder(how.sink, script.network, connection.local_address, connection.address)
     try:
-        due = player.start(time.time())
+        due = player.start(connection.clock())
         while True:
             for packet in due:
                 if how.step:
@@ -99,8 +100,8 @@ async def converse(script: Script, connection: Connection, how: Playing) -> Outc
             if player.done:
                 break
             with suppress(TimedOut):
-                await connection.receive(max(0.001, player.wakes - time.time()))
-            due = player.tick(time.time())
+                await connection.receive(max(0.001, player.wakes - connection.clock()))
+            due = player.tick(connection.clock())
     except Disconnected as error:
         player.finish("" if player.complete else str(error))
     except PeerError as error:

@@ -123,6 +123,18 @@ def test_a_peer_that_says_nothing() -> None:
     assert ("missing", "version") in stage.told()
 
 
+def test_a_peer_that_says_something_now_and_then_is_given_time() -> None:
+    asked = [(">", BTCGetAddr()), ("<", BTCAddr())]
+    stage = Stage(*HANDSHAKE, *asked * 6, timeout=5)
+    stage.hear(THEIRS, BTCVerack())
+    for _ in range(2):
+        stage.wait(5.1)
+        stage.wait(5.1)
+        stage.hear(BTCAddr())
+    stage.wait(5.1)
+    assert not stage.player.outcome.failure and stage.player.outcome.sent == 8
+
+
 def test_what_was_not_recorded_is_told_and_tolerated() -> None:
     stage = Stage(*HANDSHAKE, (">", BTCGetAddr()), ("<", BTCAddr()))
     stage.hear(BTCSendCmpct(), THEIRS, BTC(magic="regtest", msgtype="strange") / b"123", BTCVerack(), BTCAddr())
