@@ -171,7 +171,8 @@ class BTCNode:
                 self.listening.append(server.sockets[0].getsockname()[:2])
         except OSError as error:
             await self.stop()
-            reason = os.strerror(error.errno) if (error.errno or 0) > 0 else str(error)  # below 0: names
+            # asyncio has a sentence of its own, except of names that are not known
+            reason = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror
             raise BTCError(f"{format_endpoint(host, port)}: cannot listen: {reason}") from error
         self._ticker = asyncio.create_task(self._tick())
 

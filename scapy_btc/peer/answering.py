@@ -12,7 +12,6 @@ from typing import Any
 
 from ..chain.block_filter import filter_hash
 from ..errors import FormatError, Misbehaved
-from ..layers.lists import raws
 from ..layers.registry import BTCMessage
 from ..messages.blocks import BTCBlock
 from ..messages.filters import BTCCFCheckpt, BTCCFHeaders, BTCCFilter
@@ -31,6 +30,7 @@ from ..protocol import (
     InvType,
     ServiceFlags,
 )
+from .answers import vectors_in
 from .block import Block
 from .compact import asked_transactions, compact
 from .session import NodeState, Session
@@ -102,12 +102,11 @@ def getdata(node: NodeState, session: Session, message: Any) -> Answers:
     if len(message.inventory) > MAX_INV_SZ:
         raise Misbehaved(f"getdata of {len(message.inventory):,} entries")
     missing = []
-    for raw in raws(message.inventory):
-        kind, of = int.from_bytes(raw[:4], "little"), raw[4:]
+    for kind, of in vectors_in(message):
         if kind in TRANSACTIONS:
             entry = node.pool.get(of)
             if entry is None:
-                missing.append(raw)
+                missing.append(vector(kind, of))
                 continue
             session.learn_transaction(entry.tx)
             yield BTCTx.from_wire(entry.tx.stripped if kind == InvType.MSG_TX else entry.tx.raw)

@@ -163,6 +163,8 @@ class BlockStore:
             raise Rejected("prev-blk-not-found", "the block before it is not known")
         transactions = check_block(payload)
         self._make_room(len(payload))
+        if parent.hash not in self._blocks:
+            raise Rejected("too many blocks", "the block before it had to be forgotten")
         block = Block(payload, parent.height + 1)
         if not next(transactions[0].inputs()).script.startswith(push_height(block.height)):
             raise Rejected("bad-cb-height", f"the coinbase does not begin with the height, {block.height}")

@@ -7,6 +7,7 @@ Functions as in `answering`: what they give is to be sent to the peer.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from ..chain.proof_of_work import check_header
@@ -26,6 +27,7 @@ from ..protocol import (
 )
 from ..wire.hashes import sha256d
 from .answering import vector
+from .answers import vectors_in
 from .block import HEADER
 from .block_store import Change
 from .compact import PartialBlock
@@ -53,8 +55,7 @@ def inv(node: NodeState, session: Session, message: Any) -> Answers:
         raise Misbehaved(f"inv of {len(message.inventory):,} entries")
     wanted = InvType.MSG_WTX if session.by_wtxid else InvType.MSG_TX
     new_block, new = False, []
-    for raw in raws(message.inventory):
-        kind, of = int.from_bytes(raw[:4], "little"), raw[4:]
+    for kind, of in vectors_in(message):
         if kind & MSG_TYPE_MASK == InvType.MSG_BLOCK:
             block = node.store.get(of)
             new_block |= block is None
@@ -138,7 +139,7 @@ def next_blocks(node: NodeState, session: Session) -> Answers:
         return
     awaited = {of for other in node.sessions for of, until in other.asked.items() if until > node.now}
     room = MAX_BLOCKS_IN_TRANSIT_PER_PEER - len(session.asked)
-    wanted = [of for of in list(session.to_fetch)[:MAX_BLOCKS_IN_TRANSIT_PER_PEER]
+    wanted = [of for of in islice(session.to_fetch, MAX_BLOCKS_IN_TRANSIT_PER_PEER)
               if of not in awaited and node.store.get(of) is None][:max(0, room)]
     if not wanted:
         return
