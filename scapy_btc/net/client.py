@@ -121,16 +121,19 @@ class BTCClient(BlockingConnection):
         :param witness: with its witnesses
         :param compact: fetch it as a compact block with those transactions that are not among `known`, and whole where
             no block can be made of that. Nodes send only their newest ones so
+
+        Raises FormatError for bytes in `known` that are no transaction.
         """
         if not compact:
             return self.getdata((InvType.MSG_WITNESS_BLOCK if witness else InvType.MSG_BLOCK, block_hash))[0]
+        have = [Tx(bytes(tx)) for tx in known]
         if self.options.sendcmpct is None:
             self.send(BTCSendCmpct(announce=0, version=2))
         message, = self.getdata((InvType.MSG_CMPCT_BLOCK, block_hash))
         if isinstance(message, BTCBlock):
             return message
         try:
-            payload = self._completed(PartialBlock(message, (Tx(bytes(tx)) for tx in known)))
+            payload = self._completed(PartialBlock(message, have))
             check_contents(payload)
         except (FormatError, Rejected):
             return self.get_block(block_hash)
