@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Addresses of nodes in an SQLite file: who told them, what came of dialling them, and what a crawl has still to do.
 
-The file is written in transactions and in WAL mode: a killed process loses what it had not finished and nothing else,
-and several processes may use one file. It belongs to one network. Sizes are bounded, see `AddressBook`.
+The file belongs to one network, several processes may use it, and sizes are bounded: see `AddressBook`.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,10 +16,8 @@ from ..chain.address import format_bip155, parse
 from ..errors import FormatError, StoreError
 from ..networks import Network
 from ..protocol import BIP155Network
+from .database import Database
 from .reach import Kind, kind_of
-
-SCHEMA_VERSION = 1
-APPLICATION_ID = 0x62746161  # "btaa": what tells `file` and us that it is an address book
 
 PER_SOURCE = 4_096
 """Addresses that one host may have been the first to tell; four pages of 1,000 at most, as many as Core keeps."""
@@ -95,7 +92,7 @@ class Added(NamedTuple):
     """Invalid, of another kind than the crawl keeps to, or too many."""
 
 
-class AddressBook:
+class AddressBook(Database):
     """A file of addresses of one network.
 
     An address is taken when it is of the `kind` that the file keeps to, and has a port (I2P has none). One host can be
@@ -104,97 +101,55 @@ class AddressBook:
 
     :param path: ":memory:" keeps it in memory
     :ivar kind: which addresses are taken; those that are routable, unless `keep_to` said something else
-    :ivar size: addresses in the book
     """
 
+    WHAT = "an address book"
+    APPLICATION_ID = 0x62746161  # "btaa"
+    VERSION = 1
+    SCHEMA = SCHEMA
+
     def __init__(self, path: str | Path, network: Network, per_source: int = PER_SOURCE, total: int = TOTAL) -> None:
-        self.path, self.network = str(path), network
-        self._per_source, self._total = per_source, total
-        with self._told():
-            self._db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+        self.network, self._per_source, self._total = network, per_source, total
+        self._size: int | None = None
+        super().__init__(path)
         try:
-            with self._told():
-                self._db.execute("PRAGMA journal_mode = WAL")
-                self._db.execute("PRAGMA synchronous = NORMAL")  # what a power failure loses, a crawl finds again
             with self.transaction():
-                self._open()
+                self._db.execute("INSERT OR IGNORE INTO meta VALUES ('network', ?)", (network.name,))
+                name, kind = (self._one("SELECT value FROM meta WHERE key = ?", key) for key in ("network", "kind"))
+            if name != network.name:
+                raise StoreError(f"{self.path}: an address book of {name}, not of {network.name}")
+            self.kind = Kind(kind or Kind.ROUTABLE)
         except BaseException:
-            self._db.close()
+            self.close()
             raise
-
-    def _open(self) -> None:
-        version, application = (self._one(f"PRAGMA {name}") for name in ("user_version", "application_id"))
-        if not version and not self._one("SELECT count(*) FROM sqlite_master"):
-            for statement in SCHEMA.split(";\n"):
-                self._db.execute(statement)
-            self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            self._put("network", self.network.name)
-        elif application != APPLICATION_ID:
-            raise StoreError(f"{self.path}: not an address book")
-        elif version != SCHEMA_VERSION:
-            raise StoreError(f"{self.path}: an address book of version {version}, which this program does not know")
-        name = self._get("network")
-        if name != self.network.name:
-            raise StoreError(f"{self.path}: an address book of {name}, not of {self.network.name}")
-        self.kind = Kind(self._get("kind") or Kind.ROUTABLE)
-        self.size: int = self._one("SELECT count(*) FROM address")
-
-    def __enter__(self) -> AddressBook:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
     def keep_to(self, kind: Kind) -> None:
         """Take addresses of this kind from now on."""
         with self.transaction():
-            self._put("kind", kind.value)
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('kind', ?)", (kind.value,))
         self.kind = kind
-
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
-
-    # SQL
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise StoreError(f"{self.path}: {error}") from error
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All of what is done inside, or nothing of it; inside another one it is part of that. Raises StoreError."""
-        with self._told():
-            if self._db.in_transaction:
+        try:
+            with super().transaction():
                 yield
-                return
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._db.rollback()
-                raise
-            self._db.commit()
+        except BaseException:
+            self._size = None
+            raise
 
     def _rows(self, sql: str, *values: Any, **named: Any) -> list[Any]:
         with self._told():
             return self._db.execute(sql, named or values).fetchall()
 
-    def _one(self, sql: str, *values: Any) -> Any:
-        rows = self._rows(sql, *values)
-        return rows[0][0] if rows else None
-
-    def _get(self, key: str) -> Any:
-        return self._one("SELECT value FROM meta WHERE key = ?", key)
-
-    def _put(self, key: str, value: str) -> None:
-        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
-
     # Addresses
+
+    @property
+    def size(self) -> int:
+        """Addresses in the book, as far as this process knows."""
+        if self._size is None:
+            self._size = int(self._rows("SELECT count(*) FROM address")[0][0])
+        return self._size
 
     def add(self, told: Iterable[Told], source: str, now: int) -> Added:
         """Take up addresses that somebody told, in one transaction. Raises StoreError.
@@ -227,7 +182,7 @@ class AddressBook:
                 "INSERT INTO address (address, port, network_id, services, source, first_seen, last_seen)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)", new.values())
             self._db.executemany("UPDATE address SET last_seen = ? WHERE address = ? AND port = ?", newer)
-        self.size += len(new)
+        self._size = self.size + len(new)
         return Added(len(new), known, refused)
 
     def add_user(self, host: str, port: int, now: int) -> None:
@@ -280,6 +235,19 @@ class AddressBook:
 
     # Runs
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Only one process at a time is inside, so that no node is dialled twice. Raises StoreError."""
+        if self.path == ":memory:":
+            yield
+            return
+        with open(f"{self.path}.lock", "w") as file:  # SQLite's own locks must not be touched
+            try:
+                flock(file, LOCK_EX | LOCK_NB)
+            except OSError:
+                raise StoreError(f"{self.path}: another process crawls with it") from None
+            yield
+
     def begin_run(self, now: int) -> bool:
         """Go on with a run that was not finished (True), or begin a new one, for which every address is pending."""
         with self.transaction():
@@ -288,7 +256,7 @@ class AddressBook:
             self._db.execute(f"DELETE FROM address WHERE {_GIVEN_UP}", {"now": now})
             self._db.execute("UPDATE address SET pending = 1 WHERE NOT pending")
             self._db.execute("INSERT INTO run (started) VALUES (?)", (now,))
-            self.size = self._one("SELECT count(*) FROM address")
+            self._size = None
         return False
 
     def end_run(self, now: int) -> None:

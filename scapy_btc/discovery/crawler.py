@@ -106,19 +106,18 @@ class Crawler:
         """
         progress, loop = self.progress, asyncio.get_running_loop()
         progress.started = time.time()
-        progress.resumed = self.book.begin_run(int(time.time()))
-        await self._begin_with(list(starts))
         timer = loop.call_later(max_time, self.stop) if max_time is not None else None
-        try:
-            progress.finished = await self._dispatch(max_nodes)
-        finally:
-            if timer:
-                timer.cancel()
-            for task in self._flying:
-                task.cancel()
-            await asyncio.gather(*self._flying, return_exceptions=True)
-        if progress.finished:
-            self.book.end_run(int(time.time()))
+        with self.book.alone():
+            progress.resumed = self.book.begin_run(int(time.time()))
+            await self._begin_with(list(starts))
+            try:
+                progress.finished = await self._dispatch(max_nodes)
+            finally:
+                if timer:
+                    timer.cancel()
+                await self._cut_off()
+            if progress.finished:
+                self.book.end_run(int(time.time()))
         return progress
 
     async def _begin_with(self, starts: list[tuple[str, int]]) -> None:
@@ -199,6 +198,13 @@ class Crawler:
         self._flying[task] = target
         self.progress.open = len(self._flying)
         task.add_done_callback(self._landed)
+
+    async def _cut_off(self) -> None:
+        """Cancel what is open; more than once, as `asyncio.wait_for` of before Python 3.12 may swallow it."""
+        while self._flying:
+            for task in self._flying:
+                task.cancel()
+            await asyncio.wait(self._flying, timeout=0.1)
 
     def _landed(self, task: asyncio.Task[None]) -> None:
         del self._flying[task]

@@ -66,9 +66,9 @@ def http_address(url: str, timeout: float = 10.0, kind: Kind = Kind.ROUTABLE) ->
         raise TimedOut(f"{url}: no answer within {timeout:g} s") from None
     if isinstance(text, PeerError):
         raise text
-    for found in _ADDRESS.findall(text):
-        if kind_of_text(found) is kind:
-            return str(found)
+    for word in _ADDRESS.findall(text):
+        if kind_of_text(address := word.rstrip(".")) is kind:
+            return str(address)
     raise PeerError(f"{url}: no {kind.value} address in the answer")
 
 

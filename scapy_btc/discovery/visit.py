@@ -114,15 +114,24 @@ async def visit(host: str, port: int, options: PeerOptions, limits: Limits, prox
     except PeerError as error:
         result.failed(error)
         return result
+    expired = False
+
+    def expire() -> None:
+        nonlocal expired
+        expired = True
+        connection.abort()
+
+    timer = asyncio.get_running_loop().call_later(limits.seconds, expire)
     try:
-        await asyncio.wait_for(_talk(connection, result, limits, ask), limits.seconds)
+        await _talk(connection, result, limits, ask)
         await connection.close()
-    except asyncio.TimeoutError:
-        if result.version is None:
-            result.error, result.reason = "timed-out", f"no handshake within {limits.seconds:g} s"
     except PeerError as error:
-        result.failed(error)
+        if not expired:
+            result.failed(error)
+        elif result.version is None:
+            result.failed(TimedOut(f"no handshake within {limits.seconds:g} s"))
     finally:
+        timer.cancel()
         connection.abort()
     return result
 

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`scapy-btc crawl`, run as a user runs it: what it prints and writes, and that it goes on after being killed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import pty
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from farm import Farm, plan
+from servers import Dns, Socks5
+
+from scapy_btc.net.node import BTCNode
+from scapy_btc.networks import SIGNET
+from scapy_btc.peer.options import PeerOptions
+
+COMMAND = [sys.executable, "-m", "scapy_btc", "crawl"]
+LIMITS = ["--rate", "400", "--peer-time", "2"]
+
+
+def run(*args: object, status: int = 0) -> tuple[str, str]:
+    """Output and errors of one run that must end with that status."""
+    done = subprocess.run([*COMMAND, *map(str, args)], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == status, f"{done.returncode}: {done.stdout[-500:]}{done.stderr[-2000:]}"
+    assert "Traceback" not in done.stderr
+    return done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def farm() -> Iterator[Farm]:
+    bad = {"silent": 2, "garbage": 2, "closes": 10, "liar": 2, "endless": 2, "other-network": 2}
+    with Farm(plan(100, bad, seed=5)) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def fresh(farm: Farm) -> None:
+    farm.forget()
+
+
+def end(farm: Farm) -> str:
+    host, port = farm.ends[0]
+    return f"{host}:{port}"
+
+
+def results(path: Path) -> list[tuple[Any, ...]]:
+    """What a crawl found, without what differs from one to the next: times, and who was the first to tell."""
+    with closing(sqlite3.connect(path)) as book:
+        return book.execute(
+            "SELECT address, port, network_id, services, version, user_agent, start_height, success IS NOT NULL,"
+            " successes, failures, addresses, error, pending FROM address ORDER BY 1, 2").fetchall()
+
+
+def visited(path: Path) -> int:
+    """How many addresses a crawl has visited so far."""
+    with suppress(sqlite3.OperationalError), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as book:
+        return int(book.execute("SELECT count(*) FROM address WHERE tried IS NOT NULL").fetchone()[0])
+    return 0
+
+
+def started(path: Path, *args: object, enough: int = 30) -> subprocess.Popen[str]:
+    """A crawl that has done something."""
+    process = subprocess.Popen([*COMMAND, "--store", str(path), *map(str, args)], text=True, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 30
+    while visited(path) < enough:
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.01)
+    return process
+
+
+def test_the_same_after_a_kill(farm: Farm, tmp_path: Path) -> None:
+    whole, resumed = tmp_path / "whole.db", tmp_path / "resumed.db"
+    run(end(farm), "--store", whole, *LIMITS)
+    assert set(farm.visits.values()) == {1}
+    farm.forget()
+    for enough in (30, 60):
+        process = started(resumed, *([end(farm)] if enough == 30 else []), "--rate", "60", "--peer-time", "2",
+                          enough=enough)
+        process.kill()
+        process.communicate(timeout=30)
+        assert enough <= visited(resumed) < len(results(whole))
+    _, err = run("--store", resumed, *LIMITS)
+    assert "went on with the crawl that was not finished" in err
+    assert results(resumed) == results(whole)
+    assert len(results(whole)) > 100
+    assert sum(count > 1 for count in farm.visits.values()) <= 16  # what was open at a kill is visited again
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_ends_it_and_the_same_command_goes_on(farm: Farm, tmp_path: Path, number: int, status: int) -> None:
+    process = started(tmp_path / "crawl.db", end(farm), "--rate", "60")
+    process.send_signal(number)
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == status and "Traceback" not in err
+    assert "not finished; the same command goes on" in err and "went on" not in err
+    _, err = run("--store", tmp_path / "crawl.db", end(farm), *LIMITS)
+    assert "went on with the crawl that was not finished" in err and "not finished;" not in err
+
+
+def test_what_it_prints(farm: Farm) -> None:
+    out, err = run(end(farm), "-T", "jsonl", *LIMITS)
+    records = {record["address"]: record for record in map(json.loads, out.splitlines())}
+    assert len(records) == len(out.splitlines()) > 100
+    for node, (host, port) in zip(farm.planned, farm.ends, strict=True):
+        record = records[f"{host}:{port}"]
+        assert record["alive"] is node.reached
+        if node.reached:
+            assert record["user_agent"] == node.agent.decode() and record["services"] == ["NETWORK", "WITNESS"]
+            assert record["latency"] > 0 and record["version"] == 70016 and record["addresses"] > 0
+        else:
+            assert record["error"] and record["reason"]
+    reached = sum(node.reached for node in farm.planned)
+    assert f"{len(records)} nodes visited, {reached} reached, {reached} told addresses" in err
+    assert "timed-out 2" in err and "wrong-network 2" in err and "disconnected 10" in err
+    out, err = run(end(farm), "--max-nodes", 1)
+    assert out.startswith(f"{end(farm)} ") and " alive " in out and "/farm:0/ NETWORK|WITNESS, height 0, " in out
+    assert "not finished; without --store nothing is kept" in err
+
+
+def test_tables_for_other_programs(farm: Farm, tmp_path: Path) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    store, text, table = tmp_path / "crawl.db", tmp_path / "crawl.csv", tmp_path / "crawl.parquet"
+    _, err = run(end(farm), "--store", store, "--csv", text, *LIMITS)
+    _, err = run("--store", store, "--max-nodes", 0, "--parquet", table)
+    assert f"{table}: {len(results(store))} addresses" in err
+    with text.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["address"], int(row["port"])) for row in rows] == [(each[0], each[1]) for each in results(store)]
+    first = next(row for row in rows if row["address"] == farm.ends[0][0])
+    assert (first["network"], first["services"], first["user_agent"], first["source"]) == (
+        "ipv4", "9", "/farm:0/", "user")
+    assert first["success"] == first["tried"] and first["success"].endswith("Z") and first["error"] == ""
+    columns = pq.read_table(table).to_pydict()
+    assert columns["address"] == [row["address"] for row in rows]
+    assert [moment and moment.strftime("%Y-%m-%dT%H:%M:%SZ") for moment in columns["success"]] == [
+        row["success"] or None for row in rows]
+    assert columns["user_agent"] == [row["user_agent"] or None for row in rows]
+
+
+def test_files_that_cannot_be_written(farm: Farm, tmp_path: Path) -> None:
+    for option in ("--csv", "--parquet"):
+        path = tmp_path / "none" / "file"
+        _, err = run(end(farm), "--max-nodes", 0, option, path, status=1)
+        assert err.splitlines()[-1].startswith(f"scapy-btc: {path}: ")
+
+
+def test_without_pyarrow(farm: Farm, tmp_path: Path) -> None:
+    (tmp_path / "pyarrow.py").write_text("raise ImportError('not here')\n")
+    done = subprocess.run([*COMMAND, end(farm), "--max-nodes", "0", "--parquet", str(tmp_path / "x.parquet")],
+                          capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        f"scapy-btc: {tmp_path}/x.parquet: Parquet needs the package pyarrow: pip install 'scapy-btc[analysis]'")
+
+
+@pytest.mark.parametrize(("args", "status", "text"), [
+    (["127.0.0.1:99999"], 2, "not a port"),
+    (["--store", "/nowhere/crawl.db"], 1, "scapy-btc: /nowhere/crawl.db: unable to open database file"),
+    (["no.such.invalid"], 1, "scapy-btc: no.such.invalid: the name is not known"),
+    (["--network", "nonesuch"], 2, "no network is named"),
+])
+def test_usage(args: list[str], status: int, text: str) -> None:
+    _, err = run(*args, status=status)
+    assert text in err
+
+
+def test_nobody_there() -> None:
+    """On regtest a crawl begins at this machine; that nobody is there is a result."""
+    out, err = run("127.0.0.1:1", "-T", "jsonl", "--peer-time", "1")
+    assert json.loads(out)["alive"] is False and "1 node visited, 0 reached" in err
+
+
+def test_a_public_network_begins_with_its_seeds() -> None:
+    """Nothing of it may leave this machine: the name server says only loopback, the proxy leads to a node here."""
+    with Dns({f"x9.{seed}": ["127.0.0.1"] for seed in SIGNET.dns_seeds}) as server:
+        _, err = run("--network", "signet", "--nameserver", f"127.0.0.1:{server.end[1]}", "--max-nodes", 0)
+        assert {name for name, _ in server.asked} >= {f"x9.{seed}" for seed in SIGNET.dns_seeds}
+    assert f"{SIGNET.dns_seeds[0]}: the name does not exist" in err
+    assert f"{len(SIGNET.fixed_peers)} fixed peers are taken" in err
+    with BTCNode(options=PeerOptions(SIGNET), addresses=[("127.0.0.1", 1)]) as node:
+        seeds = dict.fromkeys(SIGNET.dns_seeds, node.address)
+        with Socks5(seeds) as proxy:
+            out, _ = run("--network", "signet", "--proxy", proxy.text, "-T", "jsonl", "--peer-time", "5")
+            assert sorted(proxy.asked) == sorted((seed, 38333) for seed in seeds)
+    records = [json.loads(line) for line in out.splitlines()]
+    assert {record["address"] for record in records} == {f"{seed}:38333" for seed in seeds}
+    assert all(record["alive"] for record in records)
+
+
+def on_terminal(*args: object, until: Callable[[str], bool]) -> str:
+    """What a terminal shows of a run that is interrupted when that is seen."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen([*COMMAND, *map(str, args)], stdout=slave, stderr=slave, stdin=slave,
+                               env={**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "30"})
+    os.close(slave)
+    shown, sent = b"", False
+    deadline = time.monotonic() + 30
+    with suppress(OSError):  # its end
+        while data := os.read(master, 65536):
+            shown += data
+            if not sent and until(shown.decode(errors="replace")):
+                process.send_signal(signal.SIGINT)
+                sent = True
+            assert time.monotonic() < deadline
+    os.close(master)
+    assert process.wait(10) == 130
+    return shown.decode(errors="replace")
+
+
+def test_a_table_on_a_terminal(farm: Farm) -> None:
+    shown = on_terminal(end(farm), "--rate", "30", until=lambda text: "open connections" in text and "reached" in text)
+    assert "known addresses" in shown and "a second)" in shown
+    assert "nodes visited" in shown or "node visited" in shown
+    assert " alive " not in shown  # lines would break the table
