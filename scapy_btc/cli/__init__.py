@@ -27,6 +27,7 @@ from .mempool import mempool
 from .messages import messages
 from .peers import peers
 from .ping import ping
+from .proxy import proxy
 from .read import read
 from .replay import replay
 from .serve import serve
@@ -36,7 +37,7 @@ from .stats import stats
 
 GROUPS = {
     "Reading": (read, decode, stats, sniff),
-    "Talking": (handshake, ping, getaddr, getdata, headers, mempool, peers, crawl, serve, replay),
+    "Talking": (handshake, ping, getaddr, getdata, headers, mempool, peers, crawl, serve, proxy, replay),
     "Help": (messages, shell, completion),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import traceback
 from collections.abc import Awaitable, Callable
 from itertools import count
@@ -32,6 +33,7 @@ LINGER = 60.0
 FLUSH_TIMEOUT = 10.0
 """Seconds that an end has to take what was sent to it before the connection ended."""
 
+PACKAGE = os.path.dirname(os.path.dirname(__file__))
 log = getLogger("scapy_btc.proxy")
 
 Name = Literal["client", "target"]
@@ -170,7 +172,8 @@ class Proxied:
         deadline = monotonic() + HANDSHAKE_TIMEOUT
         for side in sides:
             try:
-                await asyncio.wait_for(side.agreed.wait(), max(0.001, deadline - monotonic()))
+                if not side.agreed.is_set():
+                    await asyncio.wait_for(side.agreed.wait(), max(0.001, deadline - monotonic()))
             except asyncio.TimeoutError:
                 raise TimedOut(f"{side}: no agreement on a transport within {HANDSHAKE_TIMEOUT:g} s") from None
         log.info("connection %d: %s", self.number, " > ".join(f"{s.address} ({s.transport.name})" for s in sides))
@@ -262,7 +265,7 @@ class Proxied:
 
 
 def told(error: Exception) -> str:
-    """What went wrong in a user's function, and where."""
-    calls = [call for call in traceback.extract_tb(error.__traceback__) if call.filename != __file__]
+    """What went wrong in a user's code, and where: one call away from where it was caught."""
+    calls = [call for call in traceback.extract_tb(error.__traceback__)[1:2] if not call.filename.startswith(PACKAGE)]
     where = f" ({calls[0].filename}, line {calls[0].lineno})" if calls else ""
     return printable(f"{type(error).__name__}: {error}{where}")

@@ -14,7 +14,7 @@ from ..errors import PeerError, Refused, TimedOut
 from ..layers.envelope import BTC
 from ..layers.registry import BTCMessage
 from ..networks import REGTEST, Network
-from ..wire.transport import Transport, V1Transport
+from ..wire.transport import Transport
 from .background import Background
 from .dialing import told
 from .proxied import Handle, Name, Record, Proxied, Side, log
@@ -41,7 +41,7 @@ class BTCProxy:
     :param record: called with each `Message`. One that was dropped, injected or (as both) changed has a `fate`.
     :param network: whose messages v2 carries
     :param listen_transport: "v1", "v2", or "auto" for what the client begins with; or a function that makes one
-    :param to_transport: "v1", "v2", or "auto" for v2, and v1 where the node does not answer it; or such a function
+    :param to_transport: "v1", "v2", or "auto" for v2, and v1 once the node did not answer that; or such a function
     :param keylog: file that takes the keys of both sides' v2 connections
     :param limit: connections at a time; more are turned away
     :param timeout: seconds for connecting to the node
@@ -163,7 +163,8 @@ class BTCProxy:
         except PeerError as error:
             log.warning("connection %d: %s was turned away: %s", number, stream.address, error)
         except Exception as error:  # of what records, or of the key log
-            log.warning("connection %d ended: %s: %s", number, type(error).__name__, error)
+            if self._background:  # others learn it at once
+                log.error("connection %d ended: %s: %s", number, type(error).__name__, error)
             self._failure = self._failure or error
             self.stop()
         finally:
@@ -186,7 +187,10 @@ class BTCProxy:
             raise
         if isinstance(transport, V2Transport) and transport.try_v1 and (transport.broken or side.stream.ended):
             await side.stream.close(0)
-            return Side("target", await self._connect(), V1Transport(self._network))
+            self._falls_back = False  # nodes ban those who speak v2 to them again and again
+            self._make_opened = partial(opened, "v1", self._network)
+            log.info("%s does not answer v2: v1 from now on", format_endpoint(*self.to))
+            return Side("target", await self._connect(), self._make_opened())
         return side
 
     async def _connect(self) -> ByteStream:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from ..chain.address import format_endpoint
@@ -101,7 +102,8 @@ class ByteStream(asyncio.Protocol):
         """Nothing more is written: the other end learns it after what was written before."""
         if self.writable:
             self.writable = False
-            self._tcp.write_eof()
+            with suppress(OSError):  # it is gone, and asyncio will tell
+                self._tcp.write_eof()
 
     async def close(self, patience: float) -> None:
         """Close the connection; what was written still goes out, for so many seconds."""

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Literal
 
 from ..bip324.keylog import append_key
-from ..bip324.transport import ResponderTransport, V2Transport
+from ..bip324.transport import ResponderTransport, V2Options, V2Transport
 from ..messages.catalogue import short_ids
 from ..networks import Network
 from ..wire.transport import Transport, V1Transport
@@ -25,7 +25,9 @@ def opened(choice: Choice, network: Network, keylog: KeyLogFile = None) -> Trans
     """
     if choice == "v1":
         return V1Transport(network)
-    return V2Transport(network, True, short_ids(), on_key=partial(append_key, keylog) if keylog else None)
+    # nodes that know v1 only, as bcoin, ban for many bytes that are no message: an attempt says as little as possible
+    options = V2Options(garbage=b"") if choice == "auto" else None
+    return V2Transport(network, True, short_ids(), options, on_key=partial(append_key, keylog) if keylog else None)
 
 
 def accepted(choice: Choice, network: Network, keylog: KeyLogFile = None) -> Transport:
