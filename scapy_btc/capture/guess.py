@@ -73,4 +73,4 @@ class Writes:
         self._count += 1
         if not sure or self._count <= OPENING or whole not in sizes():
             return None
-        return whole, f"by its size alone {sizes()[whole]}; may be another message, or several packets"
+        return whole, f"perhaps {sizes()[whole]}: a packet of that size"

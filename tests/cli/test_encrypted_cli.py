@@ -125,7 +125,7 @@ def test_guesses_are_asked_for_and_marked() -> None:
     assert counted(err) == 0
     guesses = [line for line in out.splitlines() if " -- guess: " in line]
     assert len(guesses) > 100
-    form = re.compile(r" -- guess: [\d,]+ bytes, by its size alone [a-z0-9, ]+; may be another message, or several")
+    form = re.compile(r" -- guess: [\d,]+ bytes, perhaps [a-z0-9, ]+: a packet of that size$")
     assert all(map(form.search, guesses))
 
 
@@ -145,7 +145,7 @@ def test_guesses_are_right_where_a_write_is_one_packet() -> None:
         if len(items) != 1 or items[0].frames[0] != items[0].frames[1] or not isinstance(items[0], Message):
             verdicts["several"] += 1
             continue
-        right = items[0].msgtype in re.split(r"[ ,;]+", event.reason)
+        right = items[0].msgtype in re.split(r"[ ,:]+", event.reason)
         assert right or items[0].msgtype in ("block", "cmpctblock", "tx", "version", "cfheaders"), event
         verdicts["right" if right else "wrong"] += 1
     assert verdicts["right"] > 100 and verdicts["wrong"] < 10, verdicts
