@@ -72,7 +72,7 @@ def getdata(kind: str, words: tuple[str, ...], form: str, compact: bool, element
     with talking(node=node, **chosen) as client:
         if kind == "filtered":
             client.send(bloom_filter(elements))
-        for block_hash in tracked(wanted, len(wanted), kind):
+        for block_hash in tracked(wanted, len(wanted), kind, chosen["hexdump"]):
             try:
                 found = ([client.get_block(block_hash, compact=True)] if compact
                          else client.getdata((KINDS[kind], block_hash)))

@@ -72,9 +72,12 @@ def talking(node: str, network: Any, timeout: float, hexdump: bool, write: str |
         yield client
 
 
-def tracked(items: Iterable[T], count: int, text: str) -> Iterator[T]:
-    """The items, with a bar where there are several, nothing else is printed there, and somebody watches."""
-    if count < 2 or not sys.stderr.isatty() or sys.stdout.isatty():
+def tracked(items: Iterable[T], count: int, text: str, hexdump: bool = False) -> Iterator[T]:
+    """The items, with a bar where there are several, somebody watches, and nothing else is printed there.
+
+    :param hexdump: whether what is said is printed there
+    """
+    if count < 2 or hexdump or not sys.stderr.isatty() or sys.stdout.isatty():
         yield from items
         return
     from rich.console import Console

@@ -143,13 +143,14 @@ FLOODS: dict[str, Many] = {
 @pytest.mark.parametrize("name", FLOODS)
 def test_a_flood_ends_with_the_time_and_fills_no_memory(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inbox, "SIZE", 2_500_000)
+    monkeypatch.setattr(inbox, "MESSAGES", 50)
     with serving(flood(FLOODS[name])) as port, connect("127.0.0.1", port, timeout=0.5) as client:
         start = time.monotonic()
         with pytest.raises(TimedOut):
             client.wait_for("tx")
         assert time.monotonic() - start < 2
         assert len(client.inbox) <= inbox.MESSAGES and sum(p.length for p in client.inbox._packets) <= 2_500_000
-        assert len(client.counts) <= connections.NAMES + 1 and sum(client.counts.values()) > 20
+        assert len(client.counts) <= connections.NAMES + 1 and sum(client.counts.values()) > 10
         if name != "checksums":
             assert client.inbox.lost > 0
         else:
