@@ -160,7 +160,9 @@ class Player(Peer):
     # What to wait for
 
     def _waits_for(self) -> Awaited | None:
-        """The first message that has to come before we may go on."""
+        """The first message that has to come before we may go on. Who opened the connection may always speak first."""
+        if self.outbound and not self.outcome.sent:
+            return None
         expected = self._expected.all
         all_sent = self._next == len(self._messages)
         while self._open < len(expected):

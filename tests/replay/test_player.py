@@ -79,6 +79,18 @@ def test_it_says_what_it_said_when_it_has_heard_what_it_had_heard() -> None:
     assert (stage.player.outcome.sent, stage.player.outcome.came) == (3, 3)
 
 
+def test_who_connects_speaks_first() -> None:
+    """Also where the recorded node was faster, as bcoin may be: others wait for the version."""
+    stage = Stage(("<", THEIRS), (">", BTCVersion(nonce=9)), ("<", BTCVerack()), (">", BTCVerack()))
+    assert stage.names == ["version"]
+    assert stage.hear(BTCVerack()) == []
+    assert stage.hear(THEIRS)[:1] == ["verack"]
+    stage = Stage(("<", THEIRS), (">", BTCVersion(nonce=9)), side=SERVER)
+    assert stage.names == ["version"]
+    stage = Stage((">", BTCVersion(nonce=9)), ("<", THEIRS), side=SERVER)
+    assert stage.names == []
+
+
 def test_the_order_of_what_is_independent_does_not_matter() -> None:
     stage = Stage(*HANDSHAKE, ("<", BTCSendCmpct()), ("<", BTCFeeFilter()), (">", BTCGetAddr()), ("<", BTCAddr()))
     assert stage.hear(THEIRS, BTCVerack(), BTCFeeFilter()) == ["version", "verack"]
