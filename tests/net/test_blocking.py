@@ -76,14 +76,14 @@ def test_what_is_no_handshake(sent: bytes, error: type[PeerError], text: str) ->
 
 
 @pytest.mark.parametrize(("sent", "text"), [
-    (b"", r"no handshake within 0.3 s$"),
+    (b"", r"no handshake within 0.6 s$"),
     (spoiled(VERSION) + VERACK, r"ignored: 1 with a wrong checksum"),
     (bytes(BTC(magic="regtest", msgtype="version") / b"\1\2\3") + VERACK, r"ignored: 1 malformed version"),
-    (VERACK, r"no handshake within 0.3 s$"),
+    (VERACK, r"no handshake within 0.6 s$"),
 ])
 def test_a_handshake_that_does_not_end(sent: bytes, text: str) -> None:
     with serving(says(sent)) as port, pytest.raises(TimedOut, match=text):
-        connect("127.0.0.1", port, timeout=0.3)
+        connect("127.0.0.1", port, timeout=0.6)
 
 
 def test_unknown_messages_before_verack_are_ignored() -> None:
@@ -144,13 +144,14 @@ FLOODS: dict[str, Many] = {
 def test_a_flood_ends_with_the_time_and_fills_no_memory(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inbox, "SIZE", 2_500_000)
     monkeypatch.setattr(inbox, "MESSAGES", 50)
-    with serving(flood(FLOODS[name])) as port, connect("127.0.0.1", port, timeout=0.5) as client:
+    with serving(flood(FLOODS[name])) as port, connect("127.0.0.1", port) as client:
+        client.timeout = 0.5
         start = time.monotonic()
         with pytest.raises(TimedOut):
             client.wait_for("tx")
         assert time.monotonic() - start < 2
         assert len(client.inbox) <= inbox.MESSAGES and sum(p.length for p in client.inbox._packets) <= 2_500_000
-        assert len(client.counts) <= connections.NAMES + 1 and sum(client.counts.values()) > 10
+        assert len(client.counts) <= connections.NAMES + 1 and sum(client.counts.values()) > 4
         if name != "checksums":
             assert client.inbox.lost > 0
         else:
@@ -170,7 +171,8 @@ def test_a_slow_drip_inside_an_answer() -> None:
         peer.sendall(GREETING)
         drip(packet(inv("ab" * 32)) * 10)(peer)
 
-    with serving(treat) as port, connect("127.0.0.1", port, timeout=0.5) as client:
+    with serving(treat) as port, connect("127.0.0.1", port) as client:
+        client.timeout = 0.5
         start = time.monotonic()
         with pytest.raises(TimedOut, match=r"no answer within 0.5 s"):
             client.ping()
@@ -182,7 +184,8 @@ def test_a_peer_that_reads_nothing() -> None:
         peer.sendall(GREETING)
         time.sleep(1.5)
 
-    with serving(treat) as port, connect("127.0.0.1", port, timeout=0.5) as client:
+    with serving(treat) as port, connect("127.0.0.1", port) as client:
+        client.timeout = 0.5
         large = BTC(magic="regtest", msgtype="large") / bytes(4_000_000)
         with pytest.raises(TimedOut, match=r"the peer read nothing for 0.5 s"):
             for _ in range(100):

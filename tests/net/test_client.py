@@ -335,12 +335,16 @@ def test_published_filters() -> None:
 
 
 def asking(answer: Callable[[Any], Iterable[BTCMessage | bytes] | None], ask: Callable[[BTCClient], Any],
-           greeting: bytes = GREETING, timeout: float = 0.4) -> Any:
-    """What a client gets of a server that answers so; pings always have their pong."""
+           greeting: bytes = GREETING, timeout: float = 5.0) -> Any:
+    """What a client gets of a server that answers so; pings always have their pong.
+
+    :param timeout: seconds for each answer, after the handshake
+    """
     def treated(message: Any) -> Iterable[BTCMessage | bytes]:
         return [BTCPong(nonce=message.nonce)] if message.msgtype == "ping" else answer(message) or ()
 
-    with serving(answers(treated, greeting)) as port, connect("127.0.0.1", port, timeout=timeout) as client:
+    with serving(answers(treated, greeting)) as port, connect("127.0.0.1", port) as client:
+        client.timeout = timeout
         return ask(client)
 
 
@@ -358,7 +362,7 @@ def test_another_block_is_no_answer() -> None:
             client.get_block("ab" * 32)
         assert client.wait_for("block", 0).block_hash == PLAIN_HASH
 
-    asking(to("getdata", BTCBlock(PLAIN)), ask)
+    asking(to("getdata", BTCBlock(PLAIN)), ask, timeout=0.3)
 
 
 def test_a_block_that_was_tampered_with() -> None:
@@ -369,7 +373,7 @@ def test_a_block_that_was_tampered_with() -> None:
 def test_a_broken_block_is_no_answer() -> None:
     broken = bytes(BTC(magic="regtest", msgtype="block") / PLAIN[:-1])
     with pytest.raises(TimedOut, match="ignored: 1 malformed block"):
-        asking(to("getdata", broken), lambda client: client.get_block(PLAIN_HASH))
+        asking(to("getdata", broken), lambda client: client.get_block(PLAIN_HASH), timeout=0.3)
 
 
 def exchange() -> dict[str, Any]:
@@ -387,7 +391,8 @@ def exchange() -> dict[str, Any]:
 CORE = exchange()
 
 
-def compactly(cmpctblock: BTCMessage, blocktxn: BTCMessage, whole: BTCMessage) -> tuple[Any, list[str]]:
+def compactly(cmpctblock: BTCMessage, blocktxn: BTCMessage, whole: BTCMessage,
+              timeout: float = 5.0) -> tuple[Any, list[str]]:
     """The block that a client gets, and what it asked for."""
     asked: list[str] = []
 
@@ -401,7 +406,8 @@ def compactly(cmpctblock: BTCMessage, blocktxn: BTCMessage, whole: BTCMessage) -
             return [blocktxn]
         return []
 
-    return asking(answer, lambda client: client.get_block(CORE["block"].block_hash, compact=True)), asked
+    block = asking(answer, lambda client: client.get_block(CORE["block"].block_hash, compact=True), timeout=timeout)
+    return block, asked
 
 
 def test_compact_blocks_that_fail_are_fetched_whole() -> None:
@@ -426,7 +432,7 @@ def test_compact_blocks_that_fail_are_fetched_whole() -> None:
 def test_transactions_that_were_not_asked_for() -> None:
     other = BTCBlockTxn(block_hash="ab" * 32, transactions=CORE["blocktxn"].transactions)
     with pytest.raises(TimedOut):
-        compactly(CORE["cmpctblock"], other, CORE["block"])
+        compactly(CORE["cmpctblock"], other, CORE["block"], timeout=0.3)
 
 
 def entries(*headers: Any) -> BTCHeaders:
@@ -446,7 +452,7 @@ def test_headers_that_lead_nowhere() -> None:
         with pytest.raises(PeerError, match=text):
             asking(to("getheaders", answer), lambda client: list(client.get_headers([header.previous_block])))
     with pytest.raises(TimedOut):  # an announcement is no answer
-        asking(to("getheaders", entries(header)), lambda client: list(client.get_headers()))
+        asking(to("getheaders", entries(header)), lambda client: list(client.get_headers()), timeout=0.3)
     assert asking(to("getheaders", entries()), lambda client: list(client.get_headers())) == []
 
 
@@ -456,12 +462,13 @@ def test_filters_without_end() -> None:
         return [endless] * 1001 if message.msgtype == "getcfilters" else None
 
     with pytest.raises(PeerError, match="more than 1,000 filters"):
-        asking(answer, lambda client: client.get_cfilters(0, "cd" * 32), timeout=5)
+        asking(answer, lambda client: client.get_cfilters(0, "cd" * 32))
     with pytest.raises(PeerError, match="more than 2,000 hashes"):
         asking(to("getcfheaders", BTCCFHeaders(stop_hash="cd" * 32, filter_hashes=[bytes(32)] * 2001)),
-               lambda client: client.get_cfheaders(0, "cd" * 32), timeout=5)
+               lambda client: client.get_cfheaders(0, "cd" * 32))
     with pytest.raises(TimedOut):
-        asking(to("getcfcheckpt", BTCCFCheckpt(stop_hash="ab" * 32)), lambda client: client.get_cfcheckpt("cd" * 32))
+        asking(to("getcfcheckpt", BTCCFCheckpt(stop_hash="ab" * 32)), lambda client: client.get_cfcheckpt("cd" * 32),
+               timeout=0.3)
 
 
 def test_a_service_that_is_not_offered_is_named() -> None:
@@ -470,10 +477,10 @@ def test_a_service_that_is_not_offered_is_named() -> None:
         (lambda client: client.get_cfilters(0, "ab" * 32), "NODE_COMPACT_FILTERS"),
     ]:
         with pytest.raises(TimedOut, match=f"the peer does not offer {service}"):
-            asking(lambda message: None, ask)
+            asking(lambda message: None, ask, timeout=0.3)
     offers = packet(BTCVersion(services=int(ServiceFlags.NODE_COMPACT_FILTERS))) + VERACK
     with pytest.raises(TimedOut) as caught:
-        asking(lambda message: None, lambda client: client.get_cfcheckpt("ab" * 32), offers)
+        asking(lambda message: None, lambda client: client.get_cfcheckpt("ab" * 32), offers, timeout=0.3)
     assert "offer" not in str(caught.value)
 
     def gone(peer: Any) -> None:
@@ -528,7 +535,7 @@ def test_a_memory_pool_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     rest = BTCInv(inventory=[BTCInvVector(type="MSG_TX", hash="ef" * 32)])
     found = asking(to("mempool", block, page, rest, page), lambda client: client.mempool())
     assert found == ["ab" * 32] * 100 + ["ef" * 32]
-    assert asking(to("mempool", block), lambda client: client.mempool()) == []
+    assert asking(to("mempool", block), lambda client: client.mempool(0.3)) == []
 
 
 def test_a_transaction_that_ends_the_connection() -> None:
@@ -563,13 +570,14 @@ def test_a_pong_with_another_nonce_is_none() -> None:
     def answer(message: Any) -> Iterable[BTCMessage]:
         return [BTCPong(nonce=next(counter))] if message.msgtype == "ping" else []
 
-    with (serving(answers(answer)) as port, connect("127.0.0.1", port, timeout=0.3) as client,
-          pytest.raises(TimedOut, match="no answer within")):
-        client.ping()
+    with serving(answers(answer)) as port, connect("127.0.0.1", port) as client:
+        client.timeout = 0.3
+        with pytest.raises(TimedOut, match="no answer within"):
+            client.ping()
 
 
 def test_silence_after_the_handshake_on_the_command_line() -> None:
     with serving(says(GREETING)) as port:
-        assert "no answer within 0.3 s" in run("ping", "--timeout", "0.3", f"127.0.0.1:{port}", status=1)
-        shown = run("getdata", "--timeout", "0.3", "block", "ab" * 32, f"127.0.0.1:{port}", status=1)
+        assert "no answer within 1 s" in run("ping", "--timeout", "1", f"127.0.0.1:{port}", status=1)
+        shown = run("getdata", "--timeout", "1", "block", "ab" * 32, f"127.0.0.1:{port}", status=1)
         assert f"asked for {'ab' * 32}; nodes say nothing about blocks that they do not have" in shown
