@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Coverage-guided fuzzing: python tests/fuzz/fuzz.py TARGET --seconds N
 
-Targets: framing, packets, payloads, frames, files. Seeds are the known answers and the recordings; an input that
-breaks a promise is left as `crash-...` in the current folder, and given as an argument it is tried again.
+Targets: framing, packets, payloads, frames, files, encrypted. Seeds are the known answers and the recordings; an input
+that breaks a promise is left as `crash-...` in the current folder, and given as an argument it is tried again.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from random import Random
 
 import atheris
 import orjson
@@ -25,6 +26,9 @@ with atheris.instrument_imports(include=["scapy_btc"]):
     from scapy.packet import NoPayload
 
     from scapy_btc.all import BTC
+    from scapy_btc.bip324.keylog import KeyLog
+    from scapy_btc.bip324.keys import new_key
+    from scapy_btc.bip324.transport import ResponderTransport, V2Options, V2Transport
     from scapy_btc.capture.bytesource import ByteSource
     from scapy_btc.capture.link import LINK_TYPES
     from scapy_btc.capture.message import Message, StreamEvent
@@ -34,6 +38,7 @@ with atheris.instrument_imports(include=["scapy_btc"]):
     from scapy_btc.capture.streams import StreamTable
     from scapy_btc.errors import BTCError
     from scapy_btc.layers.registry import lookup, messages, summary_line
+    from scapy_btc.messages.catalogue import short_ids
     from scapy_btc.networks import MAINNET, REGTEST
     from scapy_btc.wire.events import Event, Frame, Gap, Skipped, Truncated, Unrecognised
     from scapy_btc.wire.framing import V1Decoder
@@ -154,7 +159,7 @@ def frames(data: bytes) -> None:
                 raw[source.ConsumeIntInRange(first, min(len(raw) - 1, 80))] = source.ConsumeIntInRange(0, 255)
         kept = bytes(raw[: source.ConsumeIntInRange(0, len(raw))] if source.ConsumeIntInRange(0, 7) == 0 else raw)
         taken.append((number, source.ConsumeIntInRange(0, 1 << 40), linktype, kept, len(raw)))
-    one, many = StreamTable(), StreamTable()
+    one, many = (StreamTable(keylog=KeyLog(PCAPS / "core-v2-regtest.keylog")) for _ in range(2))
     items = [item for frame in taken for item in one.feed(*frame)] + one.close()
     fast = [*many.read((n, t, link, raw, 0, len(raw), size) for n, t, link, raw, size in taken), *many.close()]
     assert [same(item) for item in items] == [same(item) for item in fast]
@@ -181,14 +186,36 @@ def files(data: bytes) -> None:
             assert "\n" not in str(error)
 
 
+def encrypted(data: bytes) -> None:
+    """The v2 transport, in both roles, up to the key and after it: whatever comes, it is bounded and raises nothing."""
+    source = atheris.FuzzedDataProvider(data)
+    ours = V2Transport(REGTEST, source.ConsumeBool(), short_ids(), V2Options(key=KEY, garbage=b""), Random(1))
+    peer = V2Transport(REGTEST, not ours.initiating, short_ids(), V2Options(key=KEY, garbage=b""), Random(1))
+    node = ResponderTransport(REGTEST, short_ids(), V2Options(key=KEY, garbage=b""), Random(1))
+    if source.ConsumeBool():
+        ours.receive(peer.to_send())
+        peer.receive(ours.to_send())
+    fed = ours.held
+    while source.remaining_bytes():
+        piece = source.ConsumeBytes(source.ConsumeIntInRange(0, 300))
+        if source.ConsumeBool():
+            peer.send(of_wire(b"ping", piece))
+            piece = peer.to_send() + piece
+        fed += len(piece)
+        assert all(frame.msgtype == b"ping" for frame in ours.receive(piece))
+        node.receive(piece)
+        assert ours.held <= fed and node.held <= fed
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    each.__name__: each for each in (framing, packets, payloads, frames, files)
+    each.__name__: each for each in (framing, packets, payloads, frames, files, encrypted)
 }
+KEY = new_key(bytes(31) + b"\1")
 RECORDED: list[tuple[int, bytes]] = []
 
 
 def recorded() -> Iterator[tuple[int, bytes]]:
-    for name in ("every-message.pcapng", "core-v1-regtest.pcapng"):
+    for name in ("every-message.pcapng", "core-v1-regtest.pcapng", "core-v2-regtest.pcapng"):
         with open(PCAPS / name, "rb") as file:
             for _, _, linktype, buffer, start, end, _ in islice(pcapng_frames(ByteSource(file, name)), 400):
                 yield linktype, bytes(buffer[start:end])
@@ -206,7 +233,7 @@ def seeds(target: str) -> Iterator[bytes]:
     elif target == "payloads":
         places = {name: place for place, name in enumerate(NAMES)}
         yield from (bytes([places[name]]) + payload for name, payload in vectors if name in places)
-    elif target == "frames":
+    elif target in ("frames", "encrypted"):
         yield from (bytes([7, seed]) * 40 for seed in range(40))
     else:
         for path in sorted(PCAPS.rglob("*")):
