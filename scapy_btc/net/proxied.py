@@ -146,10 +146,12 @@ class Proxied:
                 if lost:
                     log.warning("connection %d: %d %s for the %s came too late for it", self.number, lost,
                                 plural(lost, "message"), name)
+            streams = self.client.stream, self.target.stream
             for task in running:
                 task.cancel()
-            await asyncio.gather(*running, self.client.stream.close(patience), self.target.stream.close(patience),
-                                 return_exceptions=True)
+            for stream in streams:
+                stream.close()
+            await asyncio.gather(*running, *(stream.closed(patience) for stream in streams), return_exceptions=True)
 
     async def _watch(self, running: set[asyncio.Task[None]]) -> None:
         """Wait until all is done, and bound what comes after one end has ended. Raises what was raised, TimedOut."""

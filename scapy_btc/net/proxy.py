@@ -101,10 +101,10 @@ class BTCProxy:
 
     async def __aexit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         self._server.close()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks, timeout=2.0)  # before Python 3.12 wait_for may swallow it
         await self._server.wait_closed()
         if self._failure and kind is None:
             raise self._failure
@@ -143,15 +143,18 @@ class BTCProxy:
     # Connections
 
     def _accept(self, stream: ByteStream) -> None:
+        def done(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            stream.abort()  # also where it was cancelled before it began
+
         task = asyncio.ensure_future(self._serve(stream))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(done)
 
     async def _serve(self, stream: ByteStream) -> None:
         """One connection, from its beginning to its end."""
         if len(self._tasks) > self._limit:
             log.warning("%s was turned away: %d connections are open", stream.address, self._limit)
-            await stream.close(0)
             return
         number = next(self._connections)
         try:
@@ -169,7 +172,6 @@ class BTCProxy:
             self.stop()
         finally:
             self._open.pop(number, None)
-            await stream.close(0)
 
     async def _dial(self) -> Side:
         """A connection to the node. Raises Refused, TimedOut."""
@@ -180,13 +182,13 @@ class BTCProxy:
         try:
             side.early = await asyncio.wait_for(side.read(), self._timeout)
         except asyncio.TimeoutError:
-            await side.stream.close(0)
+            side.stream.abort()
             raise TimedOut(f"{format_endpoint(*self.to)}: no answer to v2 within {self._timeout:g} s") from None
         except BaseException:
-            await side.stream.close(0)
+            side.stream.abort()
             raise
         if isinstance(transport, V2Transport) and transport.try_v1 and (transport.broken or side.stream.ended):
-            await side.stream.close(0)
+            side.stream.abort()
             self._falls_back = False  # nodes ban those who speak v2 to them again and again
             self._make_opened = partial(opened, "v1", self._network)
             log.info("%s does not answer v2: v1 from now on", format_endpoint(*self.to))

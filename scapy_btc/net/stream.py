@@ -105,9 +105,16 @@ class ByteStream(asyncio.Protocol):
             with suppress(OSError):  # it is gone, and asyncio will tell
                 self._tcp.write_eof()
 
-    async def close(self, patience: float) -> None:
-        """Close the connection; what was written still goes out, for so many seconds."""
+    def close(self) -> None:
+        """Close the connection; what was written still goes out."""
         self._tcp.close()
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        self._tcp.abort()
+
+    async def closed(self, patience: float) -> None:
+        """Wait until it is closed; at most so many seconds for what was written to go out."""
         try:
             await asyncio.wait_for(self._lost.wait(), patience)
         except asyncio.TimeoutError:
