@@ -52,6 +52,7 @@ class Connection:
     :ivar address: of the other end, "192.0.2.1:8333"
     :ivar local_address: of ours
     :ivar counts: messages received, by name
+    :ivar intact: whether the checksum of the packet that came last is right, or there is none
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, options: PeerOptions,
@@ -67,7 +68,8 @@ class Connection:
         self.address, self.local_address = (
             format_endpoint(*end[:2]) if end else "" for end in map(writer.get_extra_info, ("peername", "sockname")))
         self.counts: Counter[str] = Counter()
-        self._queue: deque[BTC] = deque()
+        self.intact = True
+        self._queue: deque[tuple[BTC, bool]] = deque()
         self._ended = False
 
     async def __aenter__(self) -> Connection:
@@ -112,7 +114,7 @@ class Connection:
         return self._writer.transport.get_write_buffer_size()
 
     async def receive(self, timeout: float | None = None) -> BTC:
-        """The next packet; what the rules ask for is answered on the way.
+        """The next packet; what the rules ask for is answered on the way. One with a wrong checksum they ignore.
 
         :param timeout: seconds; None waits for ever
 
@@ -121,15 +123,17 @@ class Connection:
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._queue:  # a peer that drips does not stretch the time
             await self._fill(None if deadline is None else max(0.001, deadline - time.monotonic()))
-        packet: Any = self._queue.popleft()
+        packet: Any
+        packet, self.intact = self._queue.popleft()
         count(self.counts, str(packet.msgtype))
         if self.observer:
             self.observer(packet, False)
-        answers = self.peer.receive(packet, self.clock())
-        if self._instead is None or not await self._instead(packet):
-            for answer in answers:
-                self._put(answer)
-        await self._drain()
+        if self.intact:
+            answers = self.peer.receive(packet, self.clock())
+            if self._instead is None or not await self._instead(packet):
+                for answer in answers:
+                    self._put(answer)
+            await self._drain()
         received: BTC = packet
         return received
 
@@ -198,7 +202,7 @@ class Connection:
         if self._unfinished > MAX_UNFINISHED:
             raise TooMuch(f"the peer sends a message of more than {MAX_PROTOCOL_MESSAGE_LENGTH:,} bytes")
         self._ended = not data
-        self._queue.extend(BTC(frame.header + frame.payload) for frame in frames)
+        self._queue.extend((BTC(frame.header + frame.payload), frame.verdict != "bad") for frame in frames)
         self._flush()
 
     def _whence(self, text: str) -> str:

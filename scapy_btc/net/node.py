@@ -172,7 +172,7 @@ class BTCNode:
         except OSError as error:
             await self.stop()
             # asyncio has a sentence of its own, except of names that are not known
-            reason = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror
+            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
             raise BTCError(f"{format_endpoint(host, port)}: cannot listen: {reason}") from error
         self._ticker = asyncio.create_task(self._tick())
 
@@ -340,7 +340,7 @@ class BTCNode:
         for first in connection.peer.start(self.clock()):
             await connection.send(first)
         async for packet in connection.messages():
-            if not link.replaced:
+            if connection.intact and not link.replaced:
                 for message in self.serving.receive(link.session, packet, self.clock()):
                     await connection.send(message)
                     await asyncio.sleep(0)  # others shall have their turn, too
