@@ -8,8 +8,8 @@ from collections.abc import Callable
 from functools import partial
 from itertools import count
 
-from ..chain.address import format_endpoint
 from ..bip324.transport import V2Transport
+from ..chain.address import format_endpoint
 from ..errors import PeerError, Refused, TimedOut
 from ..layers.envelope import BTC
 from ..layers.registry import BTCMessage
@@ -17,7 +17,7 @@ from ..networks import REGTEST, Network
 from ..wire.transport import Transport
 from .background import Background
 from .dialing import told
-from .proxied import Handle, Name, Record, Proxied, Side, log
+from .proxied import Handle, Name, Proxied, Record, Side, log
 from .stream import ByteStream
 from .transports import Choice, KeyLogFile, accepted, opened
 
