@@ -139,11 +139,14 @@ def test_what_was_read_is_not_read_again(path: Path, monkeypatch: pytest.MonkeyP
     taken = []
     original = KeyLog._add
     monkeypatch.setattr(KeyLog, "_add", lambda self, line: (taken.append(line), original(self, line))[1])
+    opened = []
+    take = KeyLog._take
+    monkeypatch.setattr(KeyLog, "_take", lambda self, file: (opened.append(file), take(self, file))[1])
     log.lookup(bytes(64))
     log.lookup(bytes(64))
     append_key(path, KEY)
     assert log.lookup(KEY.public) == KEY.private
-    assert len([line for line in taken if line]) == 51
+    assert (len([line for line in taken if line]), len(opened)) == (51, 2)
 
 
 def test_another_file_in_its_place(path: Path) -> None:

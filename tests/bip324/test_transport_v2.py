@@ -301,12 +301,16 @@ def test_every_changed_bit_of_a_packet_is_found(initiating: bool, place: int) ->
     assert ours.receive(later) == []
 
 
+@pytest.mark.parametrize("cut", [0, 2, 3])
 @pytest.mark.parametrize("length", [4_000_014, 0xFFFFFF])
-def test_too_long_a_packet(length: int) -> None:
+def test_too_long_a_packet(length: int, cut: int) -> None:
     ours = transport()
     peer, opening = meet(ours)
-    ours.receive(opening + peer.packet(b"", length=length)[:3])
+    sealed = peer.packet(b"", length=length)
+    ours.receive(opening + sealed[:cut])
+    ours.receive(sealed[cut:] + bytes(100))
     assert ours.broken.endswith(f"packet 1 announces {length:,} bytes, more than 4,000,013")
+    assert ours.held == 0
 
 
 def test_the_longest_message_that_is_read() -> None:
@@ -510,7 +514,7 @@ def seconds(stream: bytes, size: int, initiating: bool = True) -> float:
 
 def test_time_is_linear_in_single_bytes() -> None:
     data = b"\x02" + random.Random(4).randbytes(300_000)
-    assert seconds(data, 1) < 20 * seconds(data[:30_000], 1)
+    assert seconds(data, 1) < 40 * seconds(data[:30_000], 1)  # a square would be 100
 
 
 def test_time_is_linear_in_many_packets() -> None:
@@ -523,4 +527,4 @@ def test_time_is_linear_in_many_packets() -> None:
         assert len(ours.receive(stream)) == count
         return time.perf_counter() - start
 
-    assert min(read(20_000) for _ in range(2)) < 20 * min(read(2_000) for _ in range(3))
+    assert min(read(20_000) for _ in range(3)) < 40 * min(read(2_000) for _ in range(5))

@@ -272,6 +272,51 @@ def test_ports_and_the_beginning_do_not_matter_with_a_key(keys: Path) -> None:
     assert len([item for item in found if isinstance(item, Message)]) == 6
 
 
+def test_a_capture_of_a_few_frames_without_the_beginning_of_tcp(keys: Path) -> None:
+    """Where the stream begins is known only when the capture ends, for both directions."""
+    talk = Talk()
+    talk.say(True, PING)
+    talk.say(False, VERACK)
+    keys.write_text(line(talk.first), encoding="ascii")
+    found = items(talk.frames(handshake=False), keys)
+    assert [item.msgtype for item in found if isinstance(item, Message)] == ["ping", "verack"]
+    assert {event for event, _ in events(found)} == {"handshake"}
+
+
+def test_a_hole_before_the_keys_are_known(keys: Path) -> None:
+    """The snapshot length cut the garbage of one end off: the other end can be read."""
+    talk = Talk(garbage=500)
+    for _ in range(3):
+        talk.say(True, PING)
+        talk.say(False, PING)
+    keys.write_text(line(talk.first), encoding="ascii")
+    table = StreamTable(keylog=KeyLog(keys))
+    found: list[Any] = []
+    for n, frame in enumerate(talk.frames(), 1):
+        captured = frame[:-100] if n == 3 else frame
+        found += table.feed(n, START + n, 1, captured, len(frame))
+    found += table.close()
+    assert messages(found, True) == [] and messages(found, False) == [PING] * 3
+    assert sorted(events(found)) == [("encrypted", talk.lengths[0] - 100), ("gap", 100), ("handshake", 600)]
+    assert table.counts["gap"] == 1
+    gap = next(item for item in found if isinstance(item, StreamEvent) and item.event == "gap")
+    assert gap.network is not None and (gap.network.name, gap.frames) == ("mainnet", (3, 3))
+    assert told(found) == sum(talk.lengths) - 100
+
+
+def test_an_end_that_is_over_before_the_other_speaks(keys: Path) -> None:
+    """No node does that; what was told of it is not told again."""
+    talk = Talk()
+    talk.say(True, PING)
+    keys.write_text(line(talk.first), encoding="ascii")
+    there = [item for item in talk.segments if item[2]]
+    back = [item for item in talk.segments if not item[2]]
+    frames = [*talk.frames(there), segment(CLIENT, SERVER, 1000 + talk.lengths[0], 0, ACK | FIN)]
+    found = items(frames + talk.frames(back, handshake=False), keys)
+    assert events(found) == [("encrypted", talk.lengths[0]), ("handshake", talk.lengths[1])]
+    assert not messages(found, True)
+
+
 def test_more_connections_at_once(keys: Path) -> None:
     talks = [chat(10, seed) for seed in range(5)]
     keys.write_text("".join(line(talk.first) for talk in talks[:4]), encoding="ascii")
