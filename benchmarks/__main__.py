@@ -13,10 +13,11 @@ import sys
 from datetime import date
 from importlib.metadata import version
 
-from . import encryption, layers, network, reading
+from . import crawling, encryption, layers, network, reading
 from .measure import Row
 
-BENCHMARKS = {"layers": layers.rows, "encryption": encryption.rows, "reading": reading.rows, "network": network.rows}
+BENCHMARKS = {"layers": layers.rows, "encryption": encryption.rows, "reading": reading.rows, "network": network.rows,
+              "crawling": crawling.rows}
 
 
 def main() -> int:

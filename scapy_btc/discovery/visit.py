@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from ..chain.address import format_endpoint
@@ -152,10 +153,9 @@ async def _talk(connection: Connection, result: Visit, limits: Limits, ask: bool
     """Fills in the result. Raises PeerError where the conversation ends before it has to."""
     result.version = record_of(await connection.handshake())
     answers = _Answers()
-    connection.post(connection.peer.ping(time.time()))
     if ask:
         result.told = answers.told
-        connection.post(BTCGetAddr())
+    connection.post(connection.peer.ping(time.time()), *([BTCGetAddr()] if ask else []))
     clock = asyncio.get_running_loop().time
     linger: float | None = None
     while (ask and answers.pages < limits.pages) or connection.peer.latency is None:
@@ -181,10 +181,11 @@ def take_up(message: Any, answers: _Answers) -> None:
     """Add the addresses of a message to what was told."""
     raw = bytes(message)
     try:
-        entries: Any = type(message).plan.view(raw, 0, len(raw))[0]["addresses"][:MAX_ADDR_TO_SEND]
+        entries = type(message).plan.view(raw, 0, len(raw))[0]["addresses"]  # read one by one
+        found = [Told(host_of(entry), entry["port"], entry["services"], entry.get("timestamp", 0))
+                 for entry in islice(entries, MAX_ADDR_TO_SEND)]
     except BROKEN:
         return
-    found = [Told(host_of(entry), entry["port"], entry["services"], entry.get("timestamp", 0)) for entry in entries]
     answers.told += found
     answers.pages += 1
     answers.more = len(found) < 2 or len(found) >= MAX_ADDR_TO_SEND

@@ -97,9 +97,9 @@ class Connection:
         self._put(message)
         await self._drain()
 
-    def post(self, message: BTCMessage | BTC) -> None:
+    def post(self, *messages: BTCMessage | BTC) -> None:
         """Send without waiting. A peer that lets more than `SEND_BUFFER` wait is disconnected."""
-        self._put(message)
+        self._put(*messages)
         if self.backlog > SEND_BUFFER:
             self.abort()
 
@@ -131,8 +131,7 @@ class Connection:
         if self.intact:
             answers = self.peer.receive(packet, self.clock())
             if self._instead is None or not await self._instead(packet):
-                for answer in answers:
-                    self._put(answer)
+                self._put(*answers)
             await self._drain()
         received: BTC = packet
         return received
@@ -162,11 +161,12 @@ class Connection:
 
     # The stream
 
-    def _put(self, message: BTCMessage | BTC) -> None:
-        packet = message if isinstance(message, BTC) else self.peer.envelope(message)
-        if self.observer:
-            self.observer(packet, True)
-        self.transport.send(bytes(packet))
+    def _put(self, *messages: BTCMessage | BTC) -> None:
+        for message in messages:
+            packet = message if isinstance(message, BTC) else self.peer.envelope(message)
+            if self.observer:
+                self.observer(packet, True)
+            self.transport.send(bytes(packet))
         self._flush()
 
     def _flush(self) -> None:
@@ -175,6 +175,8 @@ class Connection:
             self._writer.write(data)
 
     async def _drain(self) -> None:
+        if not self.backlog and not self._writer.transport.is_closing():
+            return
         try:
             await asyncio.wait_for(self._writer.drain(), SEND_TIMEOUT)
         except asyncio.TimeoutError:

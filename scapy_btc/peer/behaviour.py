@@ -69,11 +69,19 @@ class Peer:
     def start(self, now: float) -> list[BTC]:
         """The connection is there; what to send first."""
         self._started = now
-        return [self.envelope(self._our_version(now))] if self.outbound else []
+        return [self._own(self._our_version(now))] if self.outbound else []
 
     def envelope(self, message: BTCMessage) -> BTC:
         """A message as it is sent on this connection."""
         packet: BTC = BTC(magic=self.options.network.magic) / message
+        return packet
+
+    def _own(self, message: BTCMessage) -> BTC:
+        """Likewise of one that was made here: nobody else has it and its values are plain, so that Scapy need not
+        copy it now nor when it is built, which takes most of the time of a handshake."""
+        packet: BTC = BTC(magic=self.options.network.magic)
+        packet.add_payload(message)
+        packet.explicit = message.explicit = 1
         return packet
 
     def receive(self, packet: Any, now: float) -> list[BTC]:
@@ -84,13 +92,13 @@ class Peer:
             raise WrongNetwork(f"the peer speaks {name}, not {self.options.network.name}")
         message = packet.payload
         if isinstance(message, BTCVersion):
-            return list(map(self.envelope, self._on_version(message, now)))
+            return list(map(self._own, self._on_version(message, now)))
         if self.version is None:
             return []  # nodes ignore what comes before version
         if isinstance(message, BTCVerack):
-            return list(map(self.envelope, self._on_verack(now)))
+            return list(map(self._own, self._on_verack(now)))
         if isinstance(message, BTCPing) and message.nonce is not None and self.common_version > BIP0031_VERSION:
-            return [self.envelope(BTCPong(nonce=message.nonce))]
+            return [self._own(BTCPong(nonce=message.nonce))]
         if isinstance(message, BTCPong):
             self._on_pong(message, now)
         elif isinstance(message, BTCMessage) and message.before_verack is not False:
@@ -113,7 +121,7 @@ class Peer:
         """A ping whose pong is waited for; `latency` tells when it came."""
         nonce = self._random.getrandbits(64) or 1
         self._ping, self._last_ping = (nonce, now), now
-        return self.envelope(BTCPing(nonce=nonce))
+        return self._own(BTCPing(nonce=nonce))
 
     @property
     def waits_for_pong(self) -> bool:

@@ -26,7 +26,7 @@ from scapy_btc.networks import MAINNET, REGTEST
 from scapy_btc.peer.options import PeerOptions
 
 COUNT = 200
-LIMITS = Limits(connect=2, seconds=3, linger=0.3)
+LIMITS = Limits(connect=2, seconds=2, linger=0.3)
 KNOWN = [("127.0.0.9", 1)]
 
 
@@ -87,7 +87,7 @@ def check_found(book: AddressBook, farm: Farm) -> None:
 def test_finds_all_and_goes_nowhere_else(farm: Farm, dialled: list[tuple[str, int]]) -> None:
     visits: list[Visit] = []
     with on_loopback() as book:
-        progress = crawl(book, farm.ends[:1], concurrency=100, rate=500, on_visit=visits.append)
+        progress = crawl(book, farm.ends[:1], concurrency=40, rate=500, on_visit=visits.append)
         check_found(book, farm)
         counts = summary(book)
     assert progress.finished and not progress.resumed and progress.open == 0
@@ -135,7 +135,7 @@ def test_so_many_new_connections_in_a_second(attentive: Farm) -> None:
 def test_stops_after_so_many_and_goes_on(farm: Farm, tmp_path: Path) -> None:
     path = tmp_path / "crawl.db"
     with on_loopback(path) as book:
-        progress = crawl(book, farm.ends[:1], max_nodes=40, rate=500)
+        progress = crawl(book, farm.ends[:1], max_nodes=40, concurrency=40, rate=500)
         assert progress.visited == 40 == len(farm.starts) and not progress.finished and not progress.resumed
     with AddressBook(path, REGTEST) as book:
         assert crawl(book, [], max_nodes=0).visited == 0
@@ -144,7 +144,7 @@ def test_stops_after_so_many_and_goes_on(farm: Farm, tmp_path: Path) -> None:
         assert 0.3 < time.monotonic() - started < 2
         assert progress.resumed and not progress.finished
     with AddressBook(path, REGTEST) as book:
-        progress = crawl(book, [], rate=500)
+        progress = crawl(book, [], concurrency=40, rate=500)
         assert progress.resumed and progress.finished
         check_found(book, farm)
         assert max(farm.visits.values()) <= 2  # those that were cut off are visited again

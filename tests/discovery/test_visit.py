@@ -91,8 +91,7 @@ def test_close_at_any_byte() -> None:
     asyncio.run(run())
     assert len(results) == len(greeting) > 140
     assert {(result.error, result.version) for result in results} == {("disconnected", None)}
-    assert {result.reason for result in results} <= {
-        "the peer closed the connection during the handshake", "Connection reset by peer during the handshake"}
+    assert all(result.reason.endswith(" during the handshake") for result in results)
 
 
 def test_addresses_come_in_several_messages() -> None:
