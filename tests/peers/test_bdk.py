@@ -34,8 +34,8 @@ def wallet() -> bdk.Wallet:
 
 
 @asynccontextmanager
-async def light_client(of: bdk.Wallet, port: int, folder: Path) -> AsyncIterator[Any]:
-    peer = bdk.Peer(address=bdk.IpAddress.from_ipv4(127, 0, 0, 1), port=port, v2_transport=False)
+async def light_client(of: bdk.Wallet, port: int, folder: Path, v2: bool = False) -> AsyncIterator[Any]:
+    peer = bdk.Peer(address=bdk.IpAddress.from_ipv4(127, 0, 0, 1), port=port, v2_transport=v2)
     parts = bdk.CbfBuilder().connections(1).peers([peer]).data_dir(str(folder)).scan_type(
         bdk.ScanType.SYNC()).only_configured_peers().build(of)
     parts.node.run()
