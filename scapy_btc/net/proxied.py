@@ -128,6 +128,7 @@ class Proxied:
         self._undelivered = {"client": 0, "target": 0}
         self._network, self._handle, self._record, self._numbers = network, handle, record, numbers
         self._magic = network.magic
+        self._agreed = asyncio.Event()
 
     async def run(self) -> None:
         """Pass on until both ends have ended, or one of them does what ends the connection."""
@@ -154,31 +155,33 @@ class Proxied:
             await asyncio.gather(*running, *(stream.closed(patience) for stream in streams), return_exceptions=True)
 
     async def _watch(self, running: set[asyncio.Task[None]]) -> None:
-        """Wait until all is done, and bound what comes after one end has ended. Raises what was raised, TimedOut."""
-        streams = self.client.stream, self.target.stream
+        """Wait until all is done, and bound how long that takes at begin and end. Raises what was raised, TimedOut."""
+        sides = self.client, self.target
+        deadline = monotonic() + HANDSHAKE_TIMEOUT
         while running:
-            ending = any(stream.ended or stream.gone for stream in streams)
-            before = sum(stream.received for stream in streams)
-            done, _ = await asyncio.wait(running, timeout=LINGER if ending else None,
-                                         return_when=asyncio.FIRST_COMPLETED)
+            ending = any(side.stream.ended or side.stream.gone for side in sides)
+            patience = LINGER if ending else None
+            if not self._agreed.is_set():
+                patience = max(0.001, deadline - monotonic())
+            before = sum(side.stream.received for side in sides)
+            done, _ = await asyncio.wait(running, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
             running -= done
             for task in done:
                 task.result()
-            silent = before == sum(stream.received for stream in streams)
-            if not done and (silent or any(stream.gone for stream in streams)):
+            late = next((side for side in sides if not side.agreed.is_set()), None)
+            if not done and late:
+                raise TimedOut(f"{late}: no agreement on a transport within {HANDSHAKE_TIMEOUT:g} s")
+            silent = before == sum(side.stream.received for side in sides)
+            if not done and (silent or any(side.stream.gone for side in sides)):
                 raise TimedOut(f"one end has ended, and {LINGER:g} s later the other still is there")
 
     async def _agree(self) -> None:
-        """Both ends have their transport. Raises TimedOut."""
+        """Both ends have their transport."""
         sides = self.client, self.target
-        deadline = monotonic() + HANDSHAKE_TIMEOUT
         for side in sides:
-            try:
-                if not side.agreed.is_set():
-                    await asyncio.wait_for(side.agreed.wait(), max(0.001, deadline - monotonic()))
-            except asyncio.TimeoutError:
-                raise TimedOut(f"{side}: no agreement on a transport within {HANDSHAKE_TIMEOUT:g} s") from None
+            await side.agreed.wait()
         log.info("connection %d: %s", self.number, " > ".join(f"{s.address} ({s.transport.name})" for s in sides))
+        self._agreed.set()
 
     async def _pass_all(self, source: Side, sink: Side) -> None:
         """Pass on one direction until its sender ends. Raises HandshakeError, Disconnected."""
@@ -187,7 +190,7 @@ class Proxied:
             frames = await source.read()
             if frames:
                 self._magic = frames[-1].magic
-                await sink.agreed.wait()
+                await self._agreed.wait()
             for frame in frames:
                 self.counts[source.name] += 1
                 if self._handle:
