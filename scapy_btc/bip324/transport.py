@@ -239,6 +239,8 @@ class ResponderTransport:
     def name(self) -> str:
         return self._known.name if self._known else ""
 
+    try_v1 = False
+
     @property
     def handshake_done(self) -> bool:
         return self._known.handshake_done if self._known else False

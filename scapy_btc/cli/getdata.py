@@ -102,12 +102,10 @@ def bloom_filter(elements: tuple[bytes, ...]) -> Any:
 def show(client: Any, message: Any, form: str) -> None:
     """Print one object."""
     from ..capture.records import message_record
-    from ..net.record import Recorder
 
     if form == "hex":
         click.echo(message.self_build().hex())
     elif form == "text":
         click.echo(str(message.show(dump=True)).rstrip("\n"))
     else:
-        recorder = Recorder(print, client.options.network, client.local_address, client.address)
-        output(form, "", message_record(recorder.message(client.peer.envelope(message), False)))
+        output(form, "", message_record(client.recorder(print).message(client.peer.envelope(message), False)))

@@ -40,6 +40,7 @@ def handshake(form: str, **chosen: Any) -> None:
         latency = client.peer.latency
         record = {
             "address": client.address,
+            "transport": client.socket.transport.name,
             "version": said.version,
             "user_agent": agent,
             "services": service_names(said.services),

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from . import options
-from .talking import DEFAULT, host_and_port, output, talking
+from .talking import DEFAULT, host_and_port, output, reaching, talking
+from .talking import form as form_option
 
 
 @click.command(short_help="Watch transactions as nodes announce them.", epilog="""
@@ -21,8 +21,6 @@ Examples:
   scapy-btc mempool -r capture.pcapng                    # of a capture
 """)
 @click.argument("nodes", nargs=-1, metavar="[HOST[:PORT]]...")
-@click.option("--network", type=options.NetworkName(), default="regtest", show_default=True, metavar="NAME",
-              help="The nodes' network; also gives the port where none is named.")
 @click.option("--peers", type=click.IntRange(min=1), metavar="N",
               help="Keep N connections; more than nodes are named are filled with peers that those know.")
 @click.option("-c", "limit", type=click.IntRange(min=1), metavar="N", help="Stop after N transactions.")
@@ -30,20 +28,17 @@ Examples:
               help="Stop after so long.")
 @click.option("--now", is_flag=True, help="Print the ids of what is in the pool of one node now, and end (BIP 35).")
 @click.option("-r", "source", metavar="FILE", help="Watch the messages of a capture instead.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True,
-              metavar="SECONDS", help="How long to wait for a connection, and for each answer.")
-@click.option("--proxy", metavar="HOST:PORT", help="Connect through this SOCKS5 proxy (Tor).")
-@click.option("-T", "form", type=click.Choice(["text", "jsonl"]), default="text", show_default=True,
-              help="How to print.")
+@reaching
+@form_option("text", "jsonl")
 def mempool(nodes: tuple[str, ...], network: Any, peers: int | None, limit: int | None, seconds: float | None,
-            now: bool, source: str | None, timeout: float, proxy: str | None, form: str) -> None:
+            now: bool, source: str | None, form: str, **how: Any) -> None:
     """Print each transaction when it comes: id, size, outputs and addresses, fee where the transactions that it spends
     were seen, too, and who announced it first. The closing table counts for each peer.
 
     Connections are kept alive; one that is lost is made again, or replaced by another peer.
     """
     if now:
-        ids_now(nodes, network, timeout, proxy, form)
+        ids_now(nodes, network, form, how)
         return
     from ..analysis.mempool import MempoolWatch
     from .watching import Lines, watch_capture, watch_nodes
@@ -55,18 +50,17 @@ def mempool(nodes: tuple[str, ...], network: Any, peers: int | None, limit: int 
             watch_capture(source, network, lines)
         else:
             ends = [(host, port or network.port) for host, port in map(host_and_port, nodes or (DEFAULT,))]
-            watch_nodes(ends, peers or len(ends), network, lines, seconds, timeout, proxy)
+            watch_nodes(ends, peers or len(ends), network, lines, seconds, **how)
     except KeyboardInterrupt:
         pass  # the way to end it
     lines.close()
 
 
-def ids_now(nodes: tuple[str, ...], network: Any, timeout: float, proxy: str | None, form: str) -> None:
+def ids_now(nodes: tuple[str, ...], network: Any, form: str, how: dict[str, Any]) -> None:
     """The ids that one node has now. Only nodes that offer NODE_BLOOM answer; others close the connection."""
     if len(nodes) > 1:
         raise click.UsageError("--now asks one node")
-    with talking(node=nodes[0] if nodes else DEFAULT, network=network, timeout=timeout, proxy=proxy, hexdump=False,
-                 write=None) as client:
+    with talking(node=nodes[0] if nodes else DEFAULT, network=network, hexdump=False, write=None, **how) as client:
         found = client.mempool()
         for tx_id in found:
             output(form, tx_id, {"id": tx_id})

@@ -146,6 +146,10 @@ def _keylog(help: str, callback: Any = None) -> Callable[[Command], Command]:
 
 keylog = _keylog("Read v2 connections with the keys of this file.", _if_it_is_there)
 live_keylog = _keylog("Read v2 connections with the keys of this file, also those that are written to it later.")
+TRANSPORTS = click.Choice(["auto", "v1", "v2"])
+written_keylog = click.option("--keylog", type=click.Path(dir_okay=False), envvar="BTC_KEYLOG", metavar="FILE",
+                              help="Add the keys of v2 connections to this file, for read --keylog. "
+                                   "Default: $BTC_KEYLOG.")
 
 guess = click.option("--guess", is_flag=True, help="Say what the writes of v2 connections without a key may be, from "
                      "their sizes.")

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from . import options
 from .talking import form as form_option
 
 
@@ -27,6 +28,9 @@ Examples:
 @click.option("--mine-every", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
               help="Mine a block so often, with the transactions that came.")
 @click.option("--connect", "connect", multiple=True, metavar="HOST[:PORT]", help="Connect to this node, too.")
+@click.option("--transport", type=options.TRANSPORTS, default="auto", show_default=True,
+              help="What is spoken with those who connect; auto: encrypted (v2, BIP 324) or not, as they begin.")
+@options.written_keylog
 @click.option("-c", "limit", type=click.IntRange(min=1), metavar="N", help="End after N messages.")
 @form_option("text", "jsonl")
 @click.option("-x", "hexdump", is_flag=True, help="Print the bytes, too.")
@@ -34,7 +38,7 @@ Examples:
 @click.option("-w", "write", type=click.Path(dir_okay=False, allow_dash=True), metavar="FILE",
               help="Write what is said as a capture (pcapng, or pcap by name).")
 def serve(hosts: tuple[str, ...], port: int | None, blocks: int, mine_to: str | None, connect: tuple[str, ...],
-          form: str, hexdump: bool, **chosen: Any) -> None:
+          form: str, hexdump: bool, transport: Any, keylog: str | None, **chosen: Any) -> None:
     """Listen as a node on regtest that has mined its own chain, and print every message that comes and goes.
 
     It answers, takes and relays blocks and transactions as Bitcoin Core does, serves bloom and compact filters, but
@@ -51,5 +55,5 @@ def serve(hosts: tuple[str, ...], port: int | None, blocks: int, mine_to: str | 
     mine_every = chosen.pop("mine_every")
     with Said(form, hexdump, **chosen) as said:
         node = BTCNode(blocks, mine_to, hosts or "127.0.0.1", REGTEST.port if port is None else port,
-                       record=said.take, log=said.tell)
+                       transport=transport, keylog=keylog, record=said.take, log=said.tell)
         run(node, said, peers, mine_every)

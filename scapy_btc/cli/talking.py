@@ -17,13 +17,21 @@ DEFAULT = "127.0.0.1"
 Command = Callable[..., Any]
 T = TypeVar("T")
 
-connection = options.stacked(
+reaching = options.stacked(
     click.option("--network", type=options.NetworkName(), default="regtest", show_default=True, metavar="NAME",
                  help="The node's network; also gives the port where none is named."),
     click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True,
                  metavar="SECONDS", help="How long to wait for the connection, and for each answer."),
+    click.option("--transport", type=options.TRANSPORTS, default="auto", show_default=True,
+                 help="auto: encrypted (v2, BIP 324), or v1 where the node does not answer that."),
+    options.written_keylog,
     click.option("--proxy", metavar="HOST:PORT",
                  help="Connect through this SOCKS5 proxy, as 127.0.0.1:9050 for Tor; it also resolves names."),
+)
+"""How to reach a node: the options that `connect` and `open_connection` need."""
+
+connection = options.stacked(
+    reaching,
     click.option("-x", "hexdump", is_flag=True, help="Print all that is said, with its bytes, on standard error."),
     click.option("-w", "write", type=click.Path(dir_okay=False), metavar="FILE",
                  help="Write what is said as a capture (pcapng, or pcap by name)."),
@@ -52,22 +60,21 @@ def host_and_port(text: str) -> tuple[str, int | None]:
 
 
 @contextmanager
-def talking(node: str, network: Any, timeout: float, hexdump: bool, write: str | None, proxy: str | None = None,
-            **said: Any) -> Iterator[Any]:
+def talking(node: str, network: Any, timeout: float, transport: Any, keylog: str | None, hexdump: bool,
+            write: str | None, proxy: str | None, **said: Any) -> Iterator[Any]:
     """A client after its handshake; prints and records what is said where that is wished."""
     from ..net.client import connect
-    from ..net.record import Recorder
     from ..peer.options import PeerOptions
 
     if write == "-":
         raise click.UsageError("-w - is not possible: the answers go to standard output")
     host, port = host_and_port(node)
-    with connect(host, port, timeout=timeout, proxy=proxy, record=write, handshake=False,
-                 options=PeerOptions(network=network, **said)) as client:
+    with connect(host, port, timeout=timeout, transport=transport, keylog=keylog, proxy=proxy, record=write,
+                 handshake=False, options=PeerOptions(network=network, **said)) as client:
         if hexdump:
             from .dumping import Dump
 
-            client.observer = Recorder(Dump(client.local_address), network, client.local_address, client.address)
+            client.observer = client.recorder(Dump(client.local_address))
         client.handshake()
         yield client
 

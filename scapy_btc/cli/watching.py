@@ -134,17 +134,18 @@ class Watching:
 
 
 def watch_nodes(ends: list[tuple[str, int]], count: int, network: Network, lines: Lines, seconds: float | None,
-                timeout: float, proxy: str | None) -> None:
+                **how: Any) -> None:
     """Watch nodes until enough was seen, the time is over, or Ctrl-C.
 
     :param ends: those that were named; more than these are learned from them
+    :param how: timeout, transport, key log and proxy, as `keep_connected` takes them
     """
     candidates = Candidates(ends)
     handler = Watching(lines, (lambda host, port: candidates.add((host, port))) if count > len(ends) else None)
     options = PeerOptions(network=network)
 
     async def run() -> None:
-        await asyncio.wait_for(keep_connected(count, candidates, options, handler, timeout, proxy), seconds)
+        await asyncio.wait_for(keep_connected(count, candidates, options, handler, **how), seconds)
 
     with suppress(asyncio.TimeoutError, Enough):
         asyncio.run(run())

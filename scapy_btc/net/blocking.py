@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from contextlib import suppress
 from random import Random
 from typing import Any
 
+from ..capture.message import Message
 from ..capture.writers import open_writer
 from ..chain.address import format_endpoint
 from ..errors import Disconnected, FormatError, HandshakeError, PeerError, TimedOut
@@ -40,7 +40,7 @@ class BlockingConnection:
     inbox (`Inbox` says how much), where `receive`, `wait_for` and `messages` look first. What has a wrong checksum is
     shown and recorded, but not heard, as nodes do it.
 
-    :param sock: a connected TCP socket
+    :param sock: a connected socket
     :param options: what we say of ourselves; also the network
     :param timeout: seconds that every answer is waited for
     :param observer: called with every packet, and whether we sent it
@@ -54,21 +54,24 @@ class BlockingConnection:
     Raises CaptureError when the file cannot be made.
     """
 
-    def __init__(self, sock: socket.socket, options: PeerOptions, timeout: float = 10.0,
+    def __init__(self, sock: BTCStreamSocket, options: PeerOptions, timeout: float = 10.0,
                  observer: Observer | None = None, random: Random | None = None,
                  record: str | os.PathLike[str] | None = None, address: str = "") -> None:
         self.options, self.timeout, self.observer = options, timeout, observer
-        self.address = address or _end(sock.getpeername)
-        self.local_address = _end(sock.getsockname)
+        self.socket = sock
+        self.address = address or _end(sock.ins.getpeername)
+        self.local_address = _end(sock.ins.getsockname)
         self._writer = open_writer(record) if record is not None else None
-        self._recorder = self._writer and Recorder(self._writer.write, options.network, self.local_address,
-                                                   self.address)
-        self.socket = BTCStreamSocket(sock, options.network)
+        self._recorder = self._writer and self.recorder(self._writer.write)
         self.peer = Peer(options, outbound=True, random=random)
         self.counts: Counter[str] = Counter()
         self.ignored: Counter[str] = Counter()
         self.inbox = Inbox()
         self._subscriptions: list[tuple[Test, Callable[[Any], object]]] = []
+
+    def recorder(self, sink: Callable[[Message], object]) -> Recorder:
+        """An observer that hands on what is said as messages."""
+        return Recorder(sink, self.options.network, self.local_address, self.address, transport=self.socket.transport)
 
     def close(self) -> None:
         """Close the connection, and the record."""
@@ -203,7 +206,7 @@ class BlockingConnection:
         except EOFError:
             raise Disconnected(self._while("the peer closed the connection")) from None
         except FormatError as error:
-            raise HandshakeError(f"the peer sent {error}") from error
+            raise HandshakeError(str(error)) from error
         except OSError as error:
             raise Disconnected(self._while(error.strerror or str(error))) from error
 

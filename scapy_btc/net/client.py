@@ -44,7 +44,8 @@ from ..protocol import (
 from ..wire.hashes import hash_hex, hex_hash, sha256d
 from .blocking import BlockingConnection, Test
 from .connection import Observer
-from .dialing import dial
+from .socket import open_socket
+from .transports import Choice, KeyLogFile
 
 MAX_ADDRESSES = 10 * MAX_ADDR_TO_SEND
 MAX_MEMPOOL = 10 * MAX_INV_SZ
@@ -288,28 +289,31 @@ def headers_after(previous: list[bytes]) -> Test:
 
 
 def connect(host: str, port: int | None = None, network: Network | str = "regtest", *, timeout: float = 10.0,
-            proxy: str | None = None, record: str | os.PathLike[str] | None = None,
-            options: PeerOptions | None = None, observer: Observer | None = None,
-            handshake: bool = True) -> BTCClient:
+            transport: Choice = "auto", keylog: KeyLogFile = None, proxy: str | None = None,
+            record: str | os.PathLike[str] | None = None, options: PeerOptions | None = None,
+            observer: Observer | None = None, handshake: bool = True) -> BTCClient:
     """Connect to a node and agree with it.
 
     :param host: a name, an IPv4 or IPv6 address, an onion name (with `proxy`); also with its port, as "[::1]:18444"
     :param port: the network's port without it
     :param network: its name, or a `Network`
     :param timeout: seconds for connecting, and for every answer
+    :param transport: "v1", "v2" (encrypted, BIP 324), or "auto" for v2 and v1 where the node does not answer that
+    :param keylog: a file that gets the key of a v2 connection: whoever has it can read a capture of the connection
     :param proxy: "host:port" of a SOCKS5 proxy, as 127.0.0.1:9050 for Tor; it resolves the name
     :param record: a file for what is said, from the first message on: a capture, as `read` and Wireshark read it
     :param options: what we say of ourselves; its network counts then
     :param observer: called with every packet, and whether we sent it
 
-    Raises Refused, TimedOut, Disconnected, WrongNetwork or another HandshakeError; CaptureError for a file that cannot
-    be written.
+    Raises Refused, TimedOut, Disconnected, WrongNetwork or another HandshakeError; CaptureError, or another BTCError,
+    for a file that cannot be written.
     """
     said = options or PeerOptions(network=by_name(network) if isinstance(network, str) else network)
     host, named = parse_endpoint(host)
     port = port if port is not None else named if named is not None else said.network.port
     with ExitStack() as undo:
-        sock = undo.enter_context(dial(host, port, timeout, proxy))
+        sock = open_socket(host, port, said.network, timeout, proxy, transport, keylog)
+        undo.callback(sock.close)
         client = BTCClient(sock, said, timeout, observer, record=record,
                            address=format_endpoint(host, port) if proxy else "")
         undo.callback(client.close)

@@ -20,6 +20,7 @@ from ..peer.options import PeerOptions
 from ..protocol import MAX_PROTOCOL_MESSAGE_LENGTH
 from ..wire.transport import Transport, V1Transport
 from .dialing import open_streams
+from .transports import Choice, KeyLogFile, opened
 
 READ = 1 << 16
 SEND_TIMEOUT = 60.0
@@ -64,7 +65,7 @@ class Connection:
         self._limit, self._received, self._unfinished = limit, 0, 0
         self.transport: Transport = transport or V1Transport(options.network)
         self.peer = Peer(options, outbound, random, own_nonces)
-        self.observer, self.clock, self._instead = observer, clock, instead
+        self.observer, self.clock, self.instead = observer, clock, instead
         self.address, self.local_address = (
             format_endpoint(*end[:2]) if end else "" for end in map(writer.get_extra_info, ("peername", "sockname")))
         self.counts: Counter[str] = Counter()
@@ -130,7 +131,7 @@ class Connection:
             self.observer(packet, False)
         if self.intact:
             answers = self.peer.receive(packet, self.clock())
-            if self._instead is None or not await self._instead(packet):
+            if self.instead is None or not await self.instead(packet):
                 self._put(*answers)
             await self._drain()
         received: BTC = packet
@@ -144,6 +145,16 @@ class Connection:
                 await self.send(packet)
             with suppress(TimedOut):
                 yield await self.receive(beat)
+
+    async def agree(self, timeout: float) -> None:
+        """Wait until both ends speak the transport. Raises TimedOut, Disconnected, HandshakeError."""
+        deadline = time.monotonic() + timeout
+        self._flush()
+        try:
+            while not self.transport.handshake_done:
+                await self._fill(max(0.001, deadline - time.monotonic()))
+        except TimedOut:
+            raise TimedOut(f"no answer to v2 within {timeout:g} s") from None
 
     async def handshake(self) -> Any:
         """Agree on the connection; the peer's `version`. Raises HandshakeError, TimedOut, Disconnected."""
@@ -211,15 +222,29 @@ class Connection:
         return text if self.peer.established else f"{text} during the handshake"
 
 
-async def open_connection(host: str, port: int, options: PeerOptions, timeout: float = 10.0,
-                          proxy: str | None = None, **more: Any) -> Connection:
-    """Connect to a node, without a handshake.
+async def open_connection(host: str, port: int, options: PeerOptions, timeout: float = 10.0, proxy: str | None = None,
+                          transport: Choice = "v1", keylog: KeyLogFile = None, **more: Any) -> Connection:
+    """Connect to a node, and agree on a transport, without a handshake.
 
-    :param timeout: seconds for connecting
+    :param timeout: seconds for each of the two
     :param proxy: "host:port" of a SOCKS5 proxy
+    :param transport: "v1", "v2" (BIP 324), or "auto" for v2 and, as Bitcoin Core does it, v1 in another connection
+        where the node closes the first one without an answer
+    :param keylog: file that gets the key of a v2 connection
     :param more: as `Connection` takes it
 
-    Raises Refused, TimedOut.
+    Raises Refused, TimedOut, Disconnected, HandshakeError; BTCError where the key log cannot be written.
     """
-    reader, writer = await open_streams(host, port, timeout, proxy)
-    return Connection(reader, writer, options, True, **more)
+    spoken = opened(transport, options.network, keylog)
+    connection = Connection(*await open_streams(host, port, timeout, proxy), options, True, spoken, **more)
+    try:
+        await connection.agree(timeout)
+        return connection
+    except (Disconnected, HandshakeError):
+        connection.abort()
+        if transport != "auto" or not spoken.try_v1:
+            raise
+    except BaseException:
+        connection.abort()
+        raise
+    return Connection(*await open_streams(host, port, timeout, proxy), options, True, **more)

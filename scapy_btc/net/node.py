@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..capture.message import Message
 from ..chain.address import format_endpoint
@@ -24,11 +24,12 @@ from ..peer.mempool import Mempool
 from ..peer.options import PeerOptions
 from ..peer.serving import ANYONE_CAN_SPEND, NODE_OPTIONS, Serving, mine_chain
 from ..peer.session import Session
+from ..protocol import ServiceFlags
 from ..wire.hashes import hash_hex
-from .connection import Connection
-from .dialing import Streams, open_streams
+from .connection import Connection, open_connection
 from .record import Recorder
 from .scripting import CONNECT, Ended, Script, follow
+from .transports import Choice, KeyLogFile, accepted
 
 if TYPE_CHECKING:
     from .running import RunningNode
@@ -107,6 +108,8 @@ class BTCNode:
     :param max_peers: connections that others may open at a time; more are closed at once
     :param random: where nonces and choices come from: the same seed and clock give the same chain
     :param clock: what time it is, seconds since 1970
+    :param transport: what is spoken with those who connect: "v1", "v2" (BIP 324), or "auto" for either
+    :param keylog: file that gets the keys of v2 connections
     :param record: called with every message that comes or goes
     :param log: called with a line when a connection begins or ends
     :ivar listening: where it listens, as (host, port)
@@ -115,12 +118,16 @@ class BTCNode:
     def __init__(self, blocks: int = 0, mine_to: str | bytes | None = None, host: str | Sequence[str] = "127.0.0.1",
                  port: int = 0, options: PeerOptions = NODE_OPTIONS, store: BlockStore | None = None,
                  addresses: Iterable[tuple[str, int]] = (), max_peers: int = 125, random: Random | None = None,
-                 clock: Callable[[], float] = time.time, record: Callable[[Message], object] | None = None,
+                 clock: Callable[[], float] = time.time, transport: Choice = "auto", keylog: KeyLogFile = None,
+                 record: Callable[[Message], object] | None = None,
                  log: Callable[[str], object] | None = None) -> None:
         self.options, self.max_peers, self.clock = options, max_peers, clock
         self.script = script_of(mine_to, options.network) if isinstance(mine_to, str) else mine_to or ANYONE_CAN_SPEND
         self._hosts = [host] if isinstance(host, str) else list(host)
         self._port = port
+        self._transport, self._keylog = transport, keylog
+        if transport == "v1" and options is NODE_OPTIONS:
+            self.options = replace(options, services=options.services & ~ServiceFlags.NODE_P2P_V2)
         self._random = random or Random()
         chain = store.copy() if store else BlockStore(options.network)
         mine_chain(chain, blocks, self.script, int(clock()), self._random)
@@ -180,10 +187,12 @@ class BTCNode:
         """Close all connections, and listen no longer."""
         for server in self._servers:
             server.close()
-        tasks = [link.task for link in self._links.values() if link.task] + ([self._ticker] if self._ticker else [])
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        tasks = {link.task for link in self._links.values() if link.task} | ({self._ticker} if self._ticker else set())
+        while tasks:
+            for task in tasks:
+                task.cancel()
+            # before Python 3.12 wait_for() loses a cancellation that comes when what it waits for has just happened
+            _, tasks = await asyncio.wait(tasks, timeout=0.5)
         self._servers, self.listening, self._ticker = [], [], None
 
     @property
@@ -262,14 +271,16 @@ class BTCNode:
         else:
             self._scripts[name] = script
 
-    async def connect_to(self, host: str, port: int, timeout: float = 10.0) -> PeerInfo:
+    async def connect_to(self, host: str, port: int, timeout: float = 10.0, transport: Choice = "auto") -> PeerInfo:
         """Open a connection to another node, and agree with it.
 
         :param timeout: seconds for connecting, and again for agreeing
+        :param transport: "v1", "v2", or "auto" for v2 and v1 where the other node does not answer that
 
         Raises Refused, TimedOut, Disconnected, WrongNetwork or another HandshakeError.
         """
-        link = self._link(await open_streams(host, port, timeout), outbound=True)
+        link = self._link(await open_connection(host, port, self._said, timeout, transport=transport,
+                                                keylog=self._keylog, **self._means))
         link.task = asyncio.create_task(self._run(link))
         try:
             await asyncio.wait_for(asyncio.shield(link.ready), timeout)
@@ -280,30 +291,38 @@ class BTCNode:
 
     # Its connections
 
+    @property
+    def _said(self) -> PeerOptions:
+        """What it says of itself now."""
+        return replace(self.options, start_height=self.height)
+
+    @property
+    def _means(self) -> dict[str, Any]:
+        """What connections have from the node."""
+        return {"random": self._random, "own_nonces": self._nonces, "clock": self.clock}
+
     async def _accept(self, *streams: asyncio.StreamReader | asyncio.StreamWriter) -> None:
         reader, writer = streams
         assert isinstance(reader, asyncio.StreamReader) and isinstance(writer, asyncio.StreamWriter)
         if sum(not link.connection.peer.outbound for link in self._links.values()) >= self.max_peers:
             writer.transport.abort()
             return
-        link = self._link((reader, writer), outbound=False)
+        spoken = accepted(self._transport, self.options.network, self._keylog)
+        link = self._link(Connection(reader, writer, self._said, False, spoken, **self._means))
         link.task = asyncio.current_task()
         await self._run(link)
 
-    def _link(self, streams: Streams, outbound: bool) -> _Link:
-        link: _Link
-
+    def _link(self, connection: Connection) -> _Link:
         async def instead(packet: BTC) -> bool:
             link.replaced = await self._follow_script(str(packet.msgtype), packet, link.connection)
             return link.replaced
 
-        options = replace(self.options, start_height=self.height)
-        connection = Connection(*streams, options, outbound, random=self._random, own_nonces=self._nonces,
-                                clock=self.clock, instead=instead)
+        connection.instead = instead
         if self._record:
-            connection.observer = Recorder(self._record, options.network, connection.local_address, connection.address,
-                                           next(self._connections), self._frames)
-        if outbound:
+            connection.observer = Recorder(
+                self._record, self.options.network, connection.local_address, connection.address,
+                next(self._connections), self._frames, connection.transport)
+        if connection.peer.outbound:
             self._nonces.add(connection.peer.nonce)
         link = _Link(connection, self.serving.join(connection.peer))
         self._links[link.session] = link
@@ -316,7 +335,7 @@ class BTCNode:
         self._notify()
         try:
             await self._talk(link)
-        except (PeerError, Ended) as error:
+        except (BTCError, Ended) as error:
             reason = error
         except asyncio.CancelledError:
             connection.abort()

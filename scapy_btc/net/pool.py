@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from ..chain.address import format_endpoint
 from ..errors import PeerError
 from ..peer.options import PeerOptions
 from .connection import Connection, open_connection
+from .transports import Choice, KeyLogFile
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 300.0
 """Seconds before a peer that failed is dialled again: doubled each time."""
@@ -78,25 +79,27 @@ class PoolHandler(Protocol):
 
 
 async def keep_connected(count: int, candidates: Candidates, options: PeerOptions, handler: PoolHandler,
-                         timeout: float = 10.0, proxy: str | None = None,
-                         wrap: Callable[[Connection], None] | None = None) -> None:
+                         timeout: float = 10.0, proxy: str | None = None, transport: Choice = "v1",
+                         keylog: KeyLogFile = None) -> None:
     """Keep so many connections until cancelled.
 
     :param count: connections at a time
     :param timeout: seconds for connecting, and for the handshake
-    :param wrap: called with each connection before anything is said
+    :param transport: as `open_connection` takes it; likewise `proxy` and `keylog`
     """
     connections: dict[str, Connection] = {}
+    only_v1: set[Endpoint] = set()  # nodes ban those who speak v2 to them again and again
     options = replace(options, handshake_timeout=timeout)
     loop = asyncio.get_running_loop()
 
     async def one(endpoint: Endpoint) -> bool:
         agreed, address = False, format_endpoint(*endpoint)
         try:
-            async with await open_connection(*endpoint, options, timeout, proxy) as connection:
+            choice: Choice = "v1" if endpoint in only_v1 else transport
+            async with await open_connection(*endpoint, options, timeout, proxy, choice, keylog) as connection:
                 address = connection.address
-                if wrap:
-                    wrap(connection)
+                if connection.transport.name == "v1":
+                    only_v1.add(endpoint)
                 await connection.handshake()
                 agreed = True
                 connections[connection.address] = connection

@@ -13,6 +13,7 @@ from ..networks import Network
 from ..wire.events import Frame
 from ..wire.hashes import checksum
 from ..wire.header import HEADER_SIZE, OLD_HEADER_SIZE, message_name, old_frame
+from ..wire.transport import Transport
 
 
 class Recorder:
@@ -22,10 +23,12 @@ class Recorder:
     :param ours: our end as "host:port"; `theirs` likewise
     :param connection: its number, where there are several
     :param numbers: of the messages, where several connections count together
+    :param transport: by which they travel; without it v1
     """
 
     def __init__(self, sink: Callable[[Message], object], network: Network, ours: str, theirs: str,
-                 connection: int = 0, numbers: Iterator[int] | None = None) -> None:
+                 connection: int = 0, numbers: Iterator[int] | None = None, transport: Transport | None = None) -> None:
+        self._transport = transport
         self._sink, self._network, self._ends = sink, network, (ours, theirs)
         self._connection, self._numbers = connection, numbers or count(1)
 
@@ -36,7 +39,10 @@ class Recorder:
         """A packet as a message of this moment."""
         source, destination = self._ends if sent else self._ends[::-1]
         frame = frame_of(bytes(packet))
-        return Message(time.time_ns(), source, destination, self._connection, self._network, "v1",
+        transport = self._transport.name if self._transport else "v1"
+        if transport == "v2":  # which has no checksum
+            frame.verdict = "none"
+        return Message(time.time_ns(), source, destination, self._connection, self._network, transport,
                        msgtype_text(frame.msgtype), frame.payload, frame.verdict, (number, number), frame)
 
 

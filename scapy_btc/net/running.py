@@ -11,6 +11,7 @@ from ..peer.mempool import Mempool
 from .background import Background
 from .node import BTCNode, PeerInfo
 from .scripting import Script
+from .transports import Choice
 
 
 class RunningNode:
@@ -82,9 +83,9 @@ class RunningNode:
         """See `BTCNode.when`. The script runs in the node's thread."""
         self._background.run(lambda: self._node.when(name, script))
 
-    def connect_to(self, host: str, port: int, timeout: float = 10.0) -> PeerInfo:
+    def connect_to(self, host: str, port: int, timeout: float = 10.0, transport: Choice = "auto") -> PeerInfo:
         """See `BTCNode.connect_to`."""
-        return self._background.call(self._node.connect_to(host, port, timeout))
+        return self._background.call(self._node.connect_to(host, port, timeout, transport))
 
     def wait_until(self, met: Callable[[], object], timeout: float = 10.0) -> None:
         """See `BTCNode.wait_until`. The function is called in the node's thread."""

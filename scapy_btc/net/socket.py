@@ -4,17 +4,21 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections import deque
 from typing import Any
 
 from scapy.packet import Packet
 from scapy.supersocket import StreamSocket, SuperSocket
 
-from ..errors import FormatError
+from ..chain.address import format_endpoint
+from ..errors import Disconnected, FormatError, HandshakeError, PeerError, TimedOut
 from ..layers.envelope import BTC
 from ..networks import Network
 from ..wire.events import Frame
 from ..wire.transport import Transport, V1Transport
+from .dialing import dial
+from .transports import Choice, KeyLogFile, opened
 
 READ = 1 << 18
 
@@ -65,6 +69,19 @@ class BTCStreamSocket(StreamSocket):
         self._queue.extend(frames)
         self.flush()
 
+    def agree(self, timeout: float) -> None:
+        """Wait until both ends speak the transport; for v1 there is nothing to wait for.
+
+        Raises TimeoutError after so many seconds, OSError, and what `recv` raises.
+        """
+        deadline = time.monotonic() + timeout
+        while not self.transport.handshake_done:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                raise TimeoutError
+            self.ins.settimeout(remaining)
+            self.fill()
+
     def flush(self) -> None:
         """Write what the transport has to send by itself."""
         data = self.transport.to_send()
@@ -88,3 +105,38 @@ class BTCStreamSocket(StreamSocket):
         """The sockets that have something, also what was read with an earlier message."""
         queued: list[SuperSocket] = [s for s in sockets if isinstance(s, BTCStreamSocket) and s.waiting()]
         return queued or StreamSocket.select(sockets, remain)
+
+
+def open_socket(host: str, port: int, network: Network, timeout: float = 10.0, proxy: str | None = None,
+                transport: Choice = "auto", keylog: KeyLogFile = None) -> BTCStreamSocket:
+    """Connect to a node, and agree on a transport.
+
+    :param timeout: seconds for each of the two
+    :param proxy: "host:port" of a SOCKS5 proxy
+    :param transport: "v1", "v2" (BIP 324), or "auto" for v2 and, as Bitcoin Core does it, v1 in another connection
+        where the node closes the first one without an answer
+    :param keylog: file that gets the key of a v2 connection
+
+    Raises Refused, TimedOut, Disconnected, HandshakeError; BTCError where the key log cannot be written.
+    """
+    where = format_endpoint(host, port)
+    spoken = opened(transport, network, keylog)
+    found = BTCStreamSocket(dial(host, port, timeout, proxy), network, spoken)
+    failure: PeerError
+    try:
+        found.agree(timeout)
+        return found
+    except TimeoutError:
+        failure = TimedOut(f"{where}: no answer to v2 within {timeout:g} s")
+    except FormatError as error:
+        failure = HandshakeError(f"{where}: {error}")
+    except (EOFError, OSError) as error:
+        reason = getattr(error, "strerror", None) or "the peer closed the connection"
+        failure = Disconnected(f"{where}: {reason} during the v2 handshake")
+    except BaseException:
+        found.close()
+        raise
+    found.close()
+    if transport == "auto" and spoken.try_v1 and not isinstance(failure, TimedOut):
+        return BTCStreamSocket(dial(host, port, timeout, proxy), network)
+    raise failure

@@ -29,7 +29,7 @@ from .session import NodeState, Session
 from .transaction import Tx
 
 SERVICES = (ServiceFlags.NODE_NETWORK | ServiceFlags.NODE_BLOOM | ServiceFlags.NODE_WITNESS
-            | ServiceFlags.NODE_COMPACT_FILTERS | ServiceFlags.NODE_NETWORK_LIMITED)
+            | ServiceFlags.NODE_COMPACT_FILTERS | ServiceFlags.NODE_NETWORK_LIMITED | ServiceFlags.NODE_P2P_V2)
 COMPACT_VERSION = 2
 
 Handler = Callable[[NodeState, Session, Any], Iterator[BTCMessage]]

@@ -24,6 +24,10 @@ class Transport(Protocol):
         """Whether both ends agree on it: what is sent is read as a message."""
 
     @property
+    def try_v1(self) -> bool:
+        """Whether the peer, now that the connection is over, may be one that speaks v1 only, and this was not v1."""
+
+    @property
     def broken(self) -> str:
         """Why nothing that the peer sends can be read any more; "" while it can."""
 
@@ -52,6 +56,7 @@ class V1Transport:
 
     name = "v1"
     handshake_done = True
+    try_v1 = False
 
     def __init__(self, network: Network | None = None) -> None:
         self._decoder = V1Decoder([network] if network else None, live=True)
@@ -91,5 +96,5 @@ class V1Transport:
 def what_came(data: bytes) -> str:
     """What a peer sent instead of a message."""
     if by_magic(data[:4]):
-        return f"a message that announces more than {MAX_SIZE:,} bytes"
-    return f"no message of Bitcoin's: {data[:16].hex()}"
+        return f"the peer sent a message that announces more than {MAX_SIZE:,} bytes"
+    return f"the peer sent no message of Bitcoin's: {data[:16].hex()}"

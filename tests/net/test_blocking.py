@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from misbehaving import GREETING, VERACK, answers, nobody, packet, says, serving
+from misbehaving import GREETING, VERACK, answers, connect, nobody, packet, says, serving
 
 from scapy_btc.all import BTC, BTCAddr, BTCFeeFilter, BTCInv, BTCInvVector, BTCPing, BTCPong, BTCVersion
 from scapy_btc.capture.reader import read
@@ -26,7 +26,8 @@ from scapy_btc.errors import (
 )
 from scapy_btc.net import connection as connections
 from scapy_btc.net import inbox
-from scapy_btc.net.client import BTCClient, connect
+from scapy_btc.net.client import BTCClient
+from scapy_btc.net.socket import BTCStreamSocket
 from scapy_btc.peer.options import PeerOptions
 
 VERSION = GREETING[:-len(VERACK)]
@@ -368,7 +369,7 @@ def test_the_inbox_forgets_the_oldest() -> None:
 
 def test_a_client_on_any_socket() -> None:
     ours, theirs = socket.socketpair()
-    with BTCClient(ours, PeerOptions()) as client, theirs:
+    with BTCClient(BTCStreamSocket(ours), PeerOptions()) as client, theirs:
         theirs.sendall(GREETING)
         client.handshake()
         assert client.address == "" and client.peer.established

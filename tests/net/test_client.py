@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from bcoin import BcoinNode, missing
-from misbehaving import GREETING, VERACK, answers, nobody, packet, says, serving
+from misbehaving import GREETING, VERACK, answers, connect, nobody, packet, says, serving
 from recordings import items_of
 
 from scapy_btc.all import (
@@ -50,7 +50,7 @@ from scapy_btc.capture.reader import read
 from scapy_btc.errors import Disconnected, NotFound, PeerError, TimedOut
 from scapy_btc.messages.findings import examine
 from scapy_btc.net import client as module
-from scapy_btc.net.client import BTCClient, connect
+from scapy_btc.net.client import BTCClient
 from scapy_btc.net.node import BTCNode
 from scapy_btc.peer.options import PeerOptions
 from scapy_btc.protocol import ServiceFlags

@@ -9,11 +9,10 @@ import time
 from collections.abc import Callable
 
 import pytest
-from misbehaving import GREETING, nobody, says, serving
+from misbehaving import GREETING, connect, nobody, says, serving
 
 from scapy_btc.errors import Refused, TimedOut
 from scapy_btc.net import dialing
-from scapy_btc.net.client import connect
 from scapy_btc.net.connection import open_connection
 from scapy_btc.peer.options import PeerOptions
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from bcoin import BcoinNode, missing
+from misbehaving import connect
 from real_headers import mine, time_of
 
 from scapy_btc.chain.headers import HeaderChain
@@ -27,7 +28,7 @@ from scapy_btc.messages.handshake import BTCVerack, BTCVersion
 from scapy_btc.messages.inventory import BTCGetData, BTCGetHeaders, BTCHeaders, BTCInv
 from scapy_btc.messages.keepalive import BTCPing, BTCPong
 from scapy_btc.messages.parts import BTCInvVector
-from scapy_btc.net.client import BTCClient, connect
+from scapy_btc.net.client import BTCClient
 from scapy_btc.net.socket import BTCStreamSocket
 from scapy_btc.networks import REGTEST
 from scapy_btc.peer.options import PeerOptions
@@ -206,7 +207,8 @@ def test_a_wrong_difficulty(liar: Callable[..., int], tmp_path: Path) -> None:
             list(client.sync_headers(chain))
         assert (refusal.value.height, refusal.value.reason, chain.height) == (5, "bad-diffbits", 4)
     store = tmp_path / "headers.sqlite"
-    lines, said = run("--store", store, f"127.0.0.1:{liar(lambda number: pages[number])}", status=1)
+    address = f"127.0.0.1:{liar(lambda number: pages[number])}"
+    lines, said = run("--transport", "v1", "--store", store, address, status=1)
     assert len(lines) == 4
     assert said == ["scapy-btc: header 5: bits are 1f7fffff and must be 207fffff (bad-diffbits)"]
     with sqlite3.connect(store) as database:

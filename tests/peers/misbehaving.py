@@ -7,9 +7,12 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from scapy_btc.all import BTC, BTCMessage, BTCStreamSocket, BTCVerack, BTCVersion
+from scapy_btc.errors import FormatError
+from scapy_btc.net import client
 from scapy_btc.networks import REGTEST
 
 Treat = Callable[[socket.socket], object]
@@ -20,6 +23,8 @@ def packet(message: BTCMessage | bytes) -> bytes:
     return message if isinstance(message, bytes) else bytes(BTC(magic="regtest") / message)
 
 
+connect = partial(client.connect, transport="v1")
+"""Connect to a server that follows a script: those know no v2."""
 VERACK = packet(BTCVerack())
 GREETING = packet(BTCVersion()) + VERACK
 """A whole handshake of the accepting side."""
@@ -34,7 +39,7 @@ def serving(treat: Treat, host: str = "127.0.0.1") -> Iterator[int]:
     threads: list[threading.Thread] = []
 
     def serve(connection: socket.socket) -> None:
-        with connection, suppress(OSError, EOFError):
+        with connection, suppress(OSError, EOFError, FormatError):  # the latter of those who try v2
             connection.settimeout(20)
             treat(connection)
 
