@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import sys
 import time
@@ -33,6 +34,7 @@ def run(starts: Iterable[str], network: Network, store: str | None, concurrency:
         max_nodes: int | None, max_time: float | None, peer_time: float, proxy: str | None, nameserver: str | None,
         csv: str | None, parquet: str | None, form: str) -> int:
     """Crawl, print, export; the exit status."""
+    allow_open(concurrency + 100)
     ends = [endpoint(text, network.port) for text in starts]
     with AddressBook(store or ":memory:", network) as book:
         if not ends and not book.size:
@@ -57,6 +59,15 @@ def run(starts: Iterable[str], network: Network, store: str | None, concurrency:
                 count = write(book, path)
                 click.echo(f"{path}: {count:,} {plural(count, 'address', 'addresses')}", err=True)
     return stopped
+
+
+def allow_open(count: int) -> None:
+    """Let this process have so many open files. Raises UsageError where it may not."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < count:
+        raise click.UsageError(f"only {hard:,} files may be open here (ulimit -n): take a lower --concurrency")
+    if soft != resource.RLIM_INFINITY and soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
 def _first_ends(book: AddressBook, nameserver: str | None, proxy: str | None) -> list[End]:
@@ -133,7 +144,8 @@ def shown(progress: Progress, as_table: bool) -> Iterator[Callable[[], None]]:
     from rich.table import Table
 
     def table() -> Table:
-        drawn = Table(show_header=False, title="crawl", title_justify="left")
+        seconds = time.time() - progress.started if progress.started else 0.0
+        drawn = Table(show_header=False, title=f"crawl, {seconds:,.0f} s", title_justify="left")
         for name, value in facts(progress):
             drawn.add_row(name, value)
         return drawn

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 from ..errors import MissingDependency, StoreError
+from ..layers.registry import printable
 from ..protocol import BIP155_NETWORK_NAMES
 from ..text import format_time
 from .addressbook import AddressBook
@@ -25,7 +26,10 @@ def records(book: AddressBook) -> Iterator[dict[str, Any]]:
 
 
 def write_csv(book: AddressBook, path: str) -> int:
-    """Write a book as CSV with a header line; times as ISO 8601. The number of addresses. Raises StoreError."""
+    """Write a book as CSV with a header line: times as ISO 8601, what cannot be printed as escapes.
+
+    The number of addresses. Raises StoreError.
+    """
     count = 0
     try:
         with open(path, "w", newline="", encoding="utf-8") as file:
@@ -35,6 +39,7 @@ def write_csv(book: AddressBook, path: str) -> int:
                 for name in TIMES:
                     if record[name] is not None:
                         record[name] = format_time(record[name] * 10**9)[:19] + "Z"
+                record["user_agent"] = record["user_agent"] and printable(record["user_agent"])
                 writer.writerow(record)
                 count += 1
     except OSError as error:

@@ -49,7 +49,7 @@ class Limits:
 
     connect: float = 5.0
     seconds: float = 60.0
-    """For the whole conversation. Bitcoin Core answers `getaddr` after half a minute on average."""
+    """For the whole conversation. Bitcoin Core answers the first `getaddr` at once, before 22.0 within a minute."""
     linger: float = 2.0
     """How long more addresses are waited for after a message of one (the node's own) or of 1,000 (a full page)."""
     messages: int = 1_000

@@ -176,6 +176,14 @@ def test_usage(args: list[str], status: int, text: str) -> None:
     assert text in err
 
 
+def test_more_connections_than_files_may_be_open() -> None:
+    command = ["bash", "-c", 'ulimit -n 256; exec "$@"', "-", *COMMAND, "127.0.0.1:1", "--peer-time", "1"]
+    done = subprocess.run([*command, "--concurrency", "300"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "only 256 files may be open here" in done.stderr
+    done = subprocess.run([*command, "--concurrency", "100"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+
+
 def test_nobody_there() -> None:
     """On regtest a crawl begins at this machine; that nobody is there is a result."""
     out, err = run("127.0.0.1:1", "-T", "jsonl", "--peer-time", "1")

@@ -223,6 +223,17 @@ def test_networks_that_cannot_be_reached_are_kept_and_not_dialled(dialled: list[
     asyncio.run(run())
 
 
+def test_ipv6() -> None:
+    async def run() -> None:
+        async with BTCNode(host="::1", addresses=KNOWN) as last, BTCNode(host="::1", addresses=KNOWN) as node:
+            node.when("getaddr", lambda packet, connection: [told([last.address, *KNOWN], v2=True)])
+            with on_loopback() as book:
+                progress = await Crawler(book, limits=LIMITS).run([node.address])
+                assert progress.reached == 2 and summary(book)["reached"] == {2: 2}
+
+    asyncio.run(run())
+
+
 def test_names() -> None:
     async def run() -> None:
         async with BTCNode(addresses=KNOWN) as node:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from farm import REACHED, Planned, raw, told
 
-from scapy_btc.all import BTCVerack, BTCVersion
+from scapy_btc.all import BTC, BTCVerack, BTCVersion
 from scapy_btc.discovery.visit import Limits, Visit, visit, visit_all
 from scapy_btc.net.node import BTCNode
 from scapy_btc.net.scripting import DISCONNECT, Script
@@ -109,6 +109,13 @@ def test_addresses_come_in_several_messages() -> None:
 def test_a_message_may_not_hold_more_than_a_thousand() -> None:
     many = told([(f"127.8.{i // 250}.{i % 250}", 1) for i in range(1500)], v2=True)
     assert len(visited(does("getaddr", many)).told or []) == 1000
+
+
+@pytest.mark.parametrize("payload", ["", "ff", "fde803" + "00" * 60, "01" + "00" * 6, "02" + "00" * 4 + "fd0102"])
+def test_addresses_that_cannot_be_read(payload: str) -> None:
+    message = BTC(magic="regtest", msgtype="addrv2") / bytes.fromhex(payload)
+    result = visited(does("getaddr", message), Limits(seconds=0.5))
+    assert (result.told, result.error) == ([], "") and result.version
 
 
 def test_limits_of_messages_and_bytes() -> None:
