@@ -9,8 +9,6 @@ import click
 
 from . import options
 
-TRANSPORTS = click.Choice(["auto", "v1", "v2"])
-
 
 @click.command(short_help="Stand between a node and its peers: show, record, change what they say.", epilog="""
 \b
@@ -26,14 +24,13 @@ Examples:
               help="The node that they are connected with.")
 @click.option("--network", type=options.NetworkName(), default="regtest", show_default=True, metavar="NAME",
               help="The network of both; also gives the node's port where none is named.")
-@click.option("--listen-transport", type=TRANSPORTS, default="auto", show_default=True,
+@click.option("--listen-transport", type=options.TRANSPORTS, default="auto", show_default=True,
               help="How peers are spoken with; auto: as they begin.")
-@click.option("--to-transport", type=TRANSPORTS, default="auto", show_default=True,
+@click.option("--to-transport", type=options.TRANSPORTS, default="auto", show_default=True,
               help="How the node is spoken with; auto: v2, or v1 where it does not answer that.")
 @click.option("--script", type=click.Path(exists=True, dir_okay=False), metavar="FILE.py",
               help="Its handle(packet, context) says what to pass on of each message.")
-@click.option("--keylog", type=click.Path(dir_okay=False), envvar="BTC_KEYLOG", metavar="FILE",
-              help="Add the keys of v2 connections to this file, for read --keylog. Default: $BTC_KEYLOG.")
+@options.written_keylog
 @click.option("--limit", "connections", type=click.IntRange(min=1), default=125, show_default=True, metavar="N",
               help="Connections at a time; more are turned away.")
 @options.output

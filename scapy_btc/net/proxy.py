@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import partial
 from itertools import count
 
-from ..bip324.transport import V2Transport
 from ..chain.address import format_endpoint
 from ..errors import PeerError, Refused, TimedOut
 from ..layers.envelope import BTC
@@ -187,7 +186,7 @@ class BTCProxy:
         except BaseException:
             side.stream.abort()
             raise
-        if isinstance(transport, V2Transport) and transport.try_v1 and (transport.broken or side.stream.ended):
+        if transport.try_v1 and (transport.broken or side.stream.ended):
             side.stream.abort()
             self._falls_back = False  # nodes ban those who speak v2 to them again and again
             self._make_opened = partial(opened, "v1", self._network)
