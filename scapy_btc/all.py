@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every name for the Scapy shell: reading, envelope, messages, parts, networks, and what `command()` writes.
+"""Every name for the Scapy shell: reading, talking, envelope, messages, parts, networks, and what `command()` writes.
 
     >>> from scapy_btc.all import *
 """
@@ -11,6 +11,9 @@ from scapy.config import conf
 from .capture.message import Message, StreamEvent
 from .capture.reader import read
 from .capture.session import BTCSession
+from .chain.headers import HeaderChain
+from .discovery.header_store import HeaderStore
+from .errors import BTCError, Disconnected, InvalidHeader, NotFound, PeerError, Refused, TimedOut
 from .layers import bindings as bindings  # Scapy sees Bitcoin inside TCP from here on
 from .layers.envelope import BTC
 from .layers.packet import BTCPacket
@@ -19,14 +22,19 @@ from .layers.undecoded import BTCEncrypted, BTCMalformed, BTCTrailing, BTCUnknow
 from .layers.values import LongBytes
 from .messages import TOPICS
 from .net.client import BTCClient, connect
+from .net.node import BTCNode
+from .net.proxy import BTCProxy
+from .net.scripting import DISCONNECT
 from .net.socket import BTCStreamSocket
 from .networks import MAINNET, REGTEST, SIGNET, TESTNET3, TESTNET4, Network, register
 from .wire.compactsize import CompactSize
 
 __all__ = [
-    "BTC", "MAINNET", "REGTEST", "SIGNET", "TESTNET3", "TESTNET4", "BTCClient", "BTCEncrypted", "BTCMalformed",
-    "BTCMessage", "BTCSession", "BTCStreamSocket", "BTCTrailing", "BTCUnknown", "CompactSize", "LongBytes", "Message",
-    "Network", "StreamEvent", "connect", "read", "register",
+    "BTC", "DISCONNECT", "MAINNET", "REGTEST", "SIGNET", "TESTNET3", "TESTNET4", "BTCClient", "BTCEncrypted",
+    "BTCError", "BTCMalformed", "BTCMessage", "BTCNode", "BTCProxy", "BTCSession", "BTCStreamSocket", "BTCTrailing",
+    "BTCUnknown", "CompactSize", "Disconnected", "HeaderChain", "HeaderStore", "InvalidHeader", "LongBytes",
+    "Message", "Network", "NotFound", "PeerError", "Refused", "StreamEvent", "TimedOut", "connect", "read",
+    "register",
 ]
 
 _declared = {
