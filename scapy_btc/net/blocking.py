@@ -206,7 +206,8 @@ class BlockingConnection:
         except EOFError:
             raise Disconnected(self._while("the peer closed the connection")) from None
         except FormatError as error:
-            raise HandshakeError(str(error)) from error
+            hint = "" if self.counts else f"; a node of another network than {self.options.network.name} may do that"
+            raise HandshakeError(f"{error}{hint}") from error
         except OSError as error:
             raise Disconnected(self._while(error.strerror or str(error))) from error
 

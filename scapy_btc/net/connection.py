@@ -20,7 +20,7 @@ from ..peer.options import PeerOptions
 from ..protocol import MAX_PROTOCOL_MESSAGE_LENGTH
 from ..wire.transport import Transport, V1Transport
 from .dialing import open_streams
-from .transports import Choice, KeyLogFile, opened
+from .transports import Choice, KeyLogFile, no_agreement, opened
 
 READ = 1 << 16
 SEND_TIMEOUT = 60.0
@@ -154,7 +154,7 @@ class Connection:
             while not self.transport.handshake_done:
                 await self._fill(max(0.001, deadline - time.monotonic()))
         except TimedOut:
-            raise TimedOut(f"no answer to v2 within {timeout:g} s") from None
+            raise TimedOut(no_agreement(self.transport, timeout)) from None
 
     async def handshake(self) -> Any:
         """Agree on the connection; the peer's `version`. Raises HandshakeError, TimedOut, Disconnected."""

@@ -18,7 +18,7 @@ from ..networks import Network
 from ..wire.events import Frame
 from ..wire.transport import Transport, V1Transport
 from .dialing import dial
-from .transports import Choice, KeyLogFile, opened
+from .transports import Choice, KeyLogFile, no_agreement, opened
 
 READ = 1 << 18
 
@@ -127,7 +127,7 @@ def open_socket(host: str, port: int, network: Network, timeout: float = 10.0, p
         found.agree(timeout)
         return found
     except TimeoutError:
-        failure = TimedOut(f"{where}: no answer to v2 within {timeout:g} s")
+        failure = TimedOut(f"{where}: {no_agreement(spoken, timeout)}")
     except FormatError as error:
         failure = HandshakeError(f"{where}: {error}")
     except (EOFError, OSError) as error:

@@ -32,6 +32,14 @@ def opened(choice: Choice, network: Network, keylog: KeyLogFile = None) -> Trans
     return V2Transport(network, True, short_ids(), options, on_key=_writing(keylog))
 
 
+def no_agreement(transport: Transport, timeout: float) -> str:
+    """What to say of a peer with which no transport was agreed on in time."""
+    if isinstance(transport, V2Transport) and transport.answered:
+        return (f"no v2 handshake within {timeout:g} s; "
+                f"a node of another network than {transport.network.name} may do that")
+    return f"no answer to v2 within {timeout:g} s"
+
+
 def accepted(choice: Choice, network: Network, keylog: KeyLogFile = None) -> Transport:
     """The transport of a connection that we accept. With "auto" its `receive` may raise BTCError, too."""
     if choice == "v1":
