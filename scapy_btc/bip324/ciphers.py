@@ -69,7 +69,7 @@ class FSChaCha20Poly1305:
             self._rekey()
         return sealed
 
-    def decrypt(self, sealed: bytes | memoryview, aad: bytes = b"") -> bytes:
+    def decrypt(self, sealed: bytes | bytearray | memoryview, aad: bytes = b"") -> bytes:
         """The next packet without its tag. Raises FormatError when the tag is wrong."""
         try:
             plain = self._aead.decrypt(_nonce(self._count, self._period), sealed, aad)
@@ -79,6 +79,16 @@ class FSChaCha20Poly1305:
         if self._count == REKEY_INTERVAL:
             self._rekey()
         return plain
+
+    def decrypt_into(self, sealed: bytes | bytearray | memoryview, room: memoryview, aad: bytes = b"") -> None:
+        """The same, into memory that has just the size for it."""
+        try:
+            self._aead.decrypt_into(_nonce(self._count, self._period), sealed, aad, room)
+        except InvalidTag:
+            raise FormatError("wrong tag") from None
+        self._count += 1
+        if self._count == REKEY_INTERVAL:
+            self._rekey()
 
     def _rekey(self) -> None:
         key = self._aead.encrypt(_nonce(0xFFFFFFFF, self._period), bytes(KEY_SIZE), b"")[:KEY_SIZE]

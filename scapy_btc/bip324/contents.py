@@ -8,13 +8,17 @@ from collections.abc import Mapping, Sequence
 from ..errors import FormatError
 from ..protocol import MESSAGE_TYPE_SIZE
 from ..wire.header import HEADER_SIZE
-from .packets import HEADER_SIZE as PACKET_HEADER
 
+PACKET_HEADER = 1
+"""Bytes before the contents of a packet."""
 LONG = 0
 """The id of a message that says its name."""
 
 Ids = Mapping[int, bytes]
 """Message names, without padding, by their one-byte ids."""
+
+Message = tuple[bytes, bytes]
+"""Command (12 bytes, as they stand there or would in v1) and payload."""
 
 _LONG_AT = PACKET_HEADER + 1
 _LONG_END = _LONG_AT + MESSAGE_TYPE_SIZE
@@ -39,15 +43,16 @@ def pack(raw: bytes, numbers: Mapping[bytes, int]) -> tuple[bytes, bytes]:
     return bytes((number,)) + (b"" if number else command), raw[HEADER_SIZE:]
 
 
-def unpack(plain: bytes, commands: Sequence[bytes]) -> tuple[bytes, bytes] | None:
-    """Command (12 bytes, as they stand there or would in v1) and payload of a packet; None where there is no message.
+def unpack(plain: bytes | memoryview, commands: Sequence[bytes]) -> Message | None:
+    """The message of a packet; None where there is none.
 
     :param plain: header and contents
     :param commands: as `commands_of` gives them
     """
-    if len(plain) < _LONG_AT:
+    size = len(plain)
+    if size < _LONG_AT:
         return None
     number = plain[PACKET_HEADER]
     if number != LONG:
-        return commands[number], plain[_LONG_AT:]
-    return (plain[_LONG_AT:_LONG_END], plain[_LONG_END:]) if len(plain) >= _LONG_END else None
+        return commands[number], bytes(plain[_LONG_AT:])
+    return (bytes(plain[_LONG_AT:_LONG_END]), bytes(plain[_LONG_END:])) if size >= _LONG_END else None

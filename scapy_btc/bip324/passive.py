@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..wire.events import Event, Frame, Gap, Note, Truncated
 from ..wire.header import message_name
-from .contents import Ids, commands_of, unpack
+from .contents import Ids, commands_of
 from .keys import (
     PUBLIC_SIZE,
     TERMINATOR_SIZE,
@@ -22,7 +22,7 @@ from .keys import (
     shared_secret,
     terminators,
 )
-from .packets import IGNORE, MAX_GARBAGE_LEN, Packet, PacketReader
+from .packets import MAX_GARBAGE_LEN, Packet, PacketReader
 
 OPENING_SIZE = PUBLIC_SIZE + MAX_GARBAGE_LEN + TERMINATOR_SIZE
 """Bytes within which the terminator of each direction stands."""
@@ -109,7 +109,7 @@ class V2Decoder:
     :ivar stopped: why nothing more can be decrypted; "" while it can
     """
 
-    __slots__ = ("_commands", "_end", "_in_session", "_key", "_lost", "_reader", "_session_id", "_told", "magic",
+    __slots__ = ("_end", "_in_session", "_key", "_lost", "_reader", "_session_id", "_told", "magic",
                  "offset", "stopped")  # fmt: skip
 
     def __init__(self, keys: SessionKeys, magic: bytes, is_initiator: bool, ids: Ids) -> None:
@@ -117,9 +117,8 @@ class V2Decoder:
         self.offset = 0
         """Bytes fed so far, gaps included."""
         self.stopped = ""
-        self._reader = PacketReader(keys.initiator if is_initiator else keys.responder)
+        self._reader = PacketReader(keys.initiator if is_initiator else keys.responder, commands_of(ids))
         self._session_id = keys.session_id
-        self._commands = commands_of(ids)
         self._key = PUBLIC_SIZE  # bytes of the public key that have still to come
         self._in_session = False  # the version packet came
         self._told = self._lost = 0  # bytes
@@ -177,8 +176,8 @@ class V2Decoder:
         return out
 
     def _event(self, packet: Packet) -> Frame | Note:
-        plain, start, end = packet
-        if plain[0] & IGNORE:
+        is_decoy, said, start, end = packet
+        if is_decoy:
             return self._note("decoy", start, end, "a packet that its receiver throws away")
         if not self._in_session:
             self._in_session = True
@@ -188,7 +187,6 @@ class V2Decoder:
             self._end = end
             reason = f"v2, {garbage:,} bytes of garbage, session {self._session_id.hex()}"
             return Note("handshake", before + end - start, 0, end, reason)
-        said = unpack(plain, self._commands)
         if said is None:
             return self._note("skipped", start, end, "a packet without a message in it")
         self._told += end - start

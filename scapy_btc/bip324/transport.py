@@ -13,9 +13,9 @@ from ..wire.events import Frame
 from ..wire.hashes import checksum
 from ..wire.header import HEADER_SIZE, VERSION, message_name
 from ..wire.transport import Transport, V1Transport
-from .contents import LONG, Ids, commands_of, pack, unpack
+from .contents import LONG, Ids, commands_of, pack
 from .keys import PUBLIC_SIZE, EphemeralKey, SessionKeys, derive, new_key
-from .packets import IGNORE, MAX_GARBAGE_LEN, Packet, PacketReader, PacketWriter
+from .packets import MAX_GARBAGE_LEN, Packet, PacketReader, PacketWriter
 
 V1_PREFIX_SIZE = 16
 """Magic and command of a `version`: how every v1 connection begins."""
@@ -173,7 +173,8 @@ class V2Transport:
         self._head = head[:PUBLIC_SIZE]
         keys = self._agreed = derive(self._key, self._head, self.initiating, self.network.magic)
         self.session_id = keys.session_id
-        self._reader = PacketReader(keys.responder if self.initiating else keys.initiator, MAX_CONTENTS_LEN)
+        self._reader = PacketReader(keys.responder if self.initiating else keys.initiator, self._commands,
+                                    MAX_CONTENTS_LEN)
         if not self._held:
             self._open(keys)
         return head[PUBLIC_SIZE:]
@@ -198,14 +199,13 @@ class V2Transport:
 
     def _take(self, packet: Packet) -> Frame | None:
         """The message of a packet, if there is one in it."""
-        plain, start, end = packet
-        if plain[0] & IGNORE:
+        is_decoy, said, start, end = packet
+        if is_decoy:
             self.decoys += 1
             return None
         if not self._version_came:
             self._version_came = True  # what a version packet says is left to later versions of BIP 324
             return None
-        said = unpack(plain, self._commands)
         if said is None:
             self.dropped += 1
             return None

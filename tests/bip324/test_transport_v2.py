@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 import time
 import tracemalloc
+from contextlib import nullcontext
 from hashlib import sha256
 from random import Random
 
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_v2 import IDS, MAINNET, REGTEST, Peer, v1
 
+from scapy_btc.bip324 import packets
 from scapy_btc.bip324.keys import EphemeralKey
 from scapy_btc.bip324.transport import ResponderTransport, V2Options, V2Transport
 from scapy_btc.errors import FormatError
@@ -320,6 +322,25 @@ def test_the_longest_message_that_is_read() -> None:
     ours.receive(opening)
     frames = feed(ours, peer.packet(b"\0block" + bytes(7) + payload), 1 << 18)
     assert sha256(frames[0].payload).digest() == sha256(payload).digest() and not ours.broken
+
+
+@pytest.mark.parametrize("size", [131_053, 131_054, 131_055, 200_000, 3_999_999])
+@pytest.mark.parametrize("taken", [True, False])
+@pytest.mark.parametrize("pieces", [70_000, 9_000_000])
+def test_large_packets(size: int, taken: bool, pieces: int) -> None:
+    """From 128 KiB on they are decrypted in memory that is kept, unless another thread does so just now."""
+    ours = transport()
+    peer, opening = meet(ours)
+    ours.receive(opening)
+    payload = [Random(size + n).randbytes(size) for n in range(3)]
+    stream = b"".join(peer.packet(b"\x02" + one) for one in payload)
+    bad = peer.packet(b"\x02" + payload[0])
+    with packets._room_is_free if taken else nullcontext():
+        frames = feed(ours, stream, pieces)
+        assert [frame.payload for frame in frames] == payload
+        assert feed(ours, bad[:-1] + bytes([bad[-1] ^ 1]), pieces) == []
+    assert "packet 4 is not authentic" in ours.broken
+    assert not packets._room_is_free.locked() and ours.held == 0
 
 
 # --- knobs -----------------------------------------------------------------------------------------------------------

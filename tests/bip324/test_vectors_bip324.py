@@ -7,6 +7,7 @@ import pytest
 from coincurve._libsecp256k1 import lib
 from plain_v2 import MAINNET, Peer, rows
 
+from scapy_btc.bip324.ciphers import FSChaCha20Poly1305
 from scapy_btc.bip324.keys import EphemeralKey, SessionKeys, decode, derive, is_pair, new_key, shared_secret
 from scapy_btc.bip324.packets import PacketReader, PacketWriter
 
@@ -90,9 +91,21 @@ def test_packets(row: dict[str, str]) -> None:
         assert sealed.hex() == row["out_ciphertext"]
     assert sealed.hex().endswith(row["out_ciphertext_endswith"])
 
-    *_, (plain, start, end) = PacketReader(ours).feed(garbage + ours.terminator + before + sealed)
-    assert plain[1:] == contents
-    assert plain[0] == (0x80 if row["in_ignore"] == "1" else 0)
+    plain = (b"\x80" if row["in_ignore"] == "1" else b"\0") + contents
+    for large in (False, True):  # each of the two ways to decrypt
+        cipher = FSChaCha20Poly1305(ours.packet)
+        for at in range(0, len(before), 20):
+            cipher.decrypt(before[at + 3 : at + 20], garbage if not at else b"")
+        room = bytearray(len(plain))
+        if large:
+            cipher.decrypt_into(sealed[3:], memoryview(room), garbage if not before else b"")
+        assert plain == (room if large else cipher.decrypt(sealed[3:], garbage if not before else b""))
+
+    reader = PacketReader(ours, [b"%d" % number for number in range(256)])
+    *_, (is_decoy, said, start, end) = reader.feed(garbage + ours.terminator + before + sealed)
+    assert is_decoy == (row["in_ignore"] == "1")
+    long = contents[1:13], contents[13:]
+    assert said == (None if is_decoy else long if contents[0] == 0 else (b"%d" % contents[0], contents[1:]))
     assert (start, end) == (64 + len(garbage) + 16 + len(before), 80 + len(garbage + before + sealed))
 
     peer = Peer(row["in_initiating"] == "1", MAINNET, data(row, "in_priv_ours"), garbage, data(row, "in_ellswift_ours"))
