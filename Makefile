@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Everything is set up on first use, on a Debian machine with Python 3.10 or newer, make and apt:
-#   make demo    show what the tool prints for recorded traffic
+#   make demo    show what the tool prints for recorded traffic, then start a node and talk to it
 #   make test    lint, then all tests
 #   make lint    ruff, mypy, codespell
 #   make bench   the table of benchmarks, both sides measured here
@@ -22,6 +22,8 @@ INSTALL = $(APT) update && $(APT) install -y --no-install-recommends
 
 # A session of Bitcoin Core nodes, one message in full, statistics, and what is found in spoiled captures.
 SHOWN := version,wtxidrelay,verack,sendcmpct,getheaders,headers,tx,cmpctblock,getblocktxn,blocktxn,cfilter,merkleblock,alert
+DEMO_PORT := 28444
+DEMO_NODE := 127.0.0.1:$(DEMO_PORT)
 demo: install
 	$(CLI) read --msgtype $(SHOWN) pcaps/core-v1-regtest.pcapng
 	$(CLI) read -V --msgtype cmpctblock -c 1 pcaps/core-v1-regtest.pcapng
@@ -29,6 +31,17 @@ demo: install
 	$(CLI) read --connection 1 pcaps/broken-loss-order-repeats.pcap.gz
 	$(CLI) stats pcaps/broken-loss-order-repeats.pcap.gz
 	$(CLI) read -q --strict pcaps/broken-checksums.pcap.gz || test $$? = 3
+	$(CLI) read --keylog pcaps/core-v2-regtest.keylog -c 8 pcaps/core-v2-regtest.pcapng
+	@log=$$(mktemp); $(CLI) serve --port $(DEMO_PORT) --address 192.0.2.7:8333 -q 2>$$log & node=$$!; \
+	trap 'kill $$node; wait $$node; cat $$log; rm -f $$log' EXIT; \
+	until grep -q listening $$log; do kill -0 $$node || exit 1; sleep 0.1; done; \
+	tip=$$($(CLI) headers -T jsonl $(DEMO_NODE) 2>/dev/null | sed -n '$$s/.*"block_hash":"\([0-9a-f]*\)".*/\1/p'); \
+	set -ex; \
+	$(CLI) handshake $(DEMO_NODE); \
+	$(CLI) ping -c 3 --interval 0.2 $(DEMO_NODE); \
+	$(CLI) getaddr --wait 3 $(DEMO_NODE); \
+	$(CLI) headers -c 5 $(DEMO_NODE); \
+	$(CLI) getdata block $$tip $(DEMO_NODE)
 
 test: lint tshark $(BCOIN)/node_modules/.package-lock.json
 	$(BIN)/python -m pytest

@@ -28,6 +28,8 @@ Examples:
 @click.option("--mine-every", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
               help="Mine a block so often, with the transactions that came.")
 @click.option("--connect", "connect", multiple=True, metavar="HOST[:PORT]", help="Connect to this node, too.")
+@click.option("--address", "addresses", multiple=True, metavar="HOST[:PORT]",
+              help="Tell this address to those who ask for addresses.")
 @click.option("--transport", type=options.TRANSPORTS, default="auto", show_default=True,
               help="What is spoken with those who connect; auto: encrypted (v2, BIP 324) or not, as they begin.")
 @options.written_keylog
@@ -38,7 +40,8 @@ Examples:
 @click.option("-w", "write", type=click.Path(dir_okay=False, allow_dash=True), metavar="FILE",
               help="Write what is said as a capture (pcapng, or pcap by name).")
 def serve(hosts: tuple[str, ...], port: int | None, blocks: int, mine_to: str | None, connect: tuple[str, ...],
-          form: str, hexdump: bool, transport: Any, keylog: str | None, **chosen: Any) -> None:
+          addresses: tuple[str, ...], form: str, hexdump: bool, transport: Any, keylog: str | None,
+          **chosen: Any) -> None:
     """Listen as a node on regtest that has mined its own chain, and print every message that comes and goes.
 
     It answers, takes and relays blocks and transactions as Bitcoin Core does, serves bloom and compact filters, but
@@ -51,9 +54,10 @@ def serve(hosts: tuple[str, ...], port: int | None, blocks: int, mine_to: str | 
     from .serving import Said, run
     from .talking import host_and_port
 
-    peers = [(host, REGTEST.port if named is None else named) for host, named in map(host_and_port, connect)]
+    peers, known = ([(host, REGTEST.port if named is None else named) for host, named in map(host_and_port, texts)]
+                    for texts in (connect, addresses))
     mine_every = chosen.pop("mine_every")
     with Said(form, hexdump, **chosen) as said:
         node = BTCNode(blocks, mine_to, hosts or "127.0.0.1", REGTEST.port if port is None else port,
-                       transport=transport, keylog=keylog, record=said.take, log=said.tell)
+                       addresses=known, transport=transport, keylog=keylog, record=said.take, log=said.tell)
         run(node, said, peers, mine_every)
