@@ -18,6 +18,7 @@ from ..layers.registry import printable
 from ..layers.txfields import coins
 from ..net.connection import Connection
 from ..net.pool import Candidates, keep_connected
+from ..net.timeouts import timeout as limited
 from ..networks import Network
 from ..peer.options import PeerOptions
 from ..text import format_time, plural
@@ -145,7 +146,8 @@ def watch_nodes(ends: list[tuple[str, int]], count: int, network: Network, lines
     options = PeerOptions(network=network)
 
     async def run() -> None:
-        await asyncio.wait_for(keep_connected(count, candidates, options, handler, **how), seconds)
+        async with limited(seconds):
+            await keep_connected(count, candidates, options, handler, **how)
 
     with suppress(asyncio.TimeoutError, Enough):
         asyncio.run(run())

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, SupportsIndex
 
 from scapy.packet import Packet
@@ -235,7 +236,10 @@ class ListView(Sequence[Any]):
 
     def __getitem__(self, i: Any) -> Any:
         if isinstance(i, slice):
-            return [self[j] for j in range(*i.indices(self._count))]
+            chosen = range(self._count)[i]
+            if self._plan.size:
+                return [self[j] for j in chosen]
+            return list(self)[i] if chosen.step < 0 else list(islice(self, chosen.start, chosen.stop, chosen.step))
         i = range(self._count)[i]
         if self._plan.size:
             return self._plan.record(self._buf, self._start + i * self._plan.size, self._stop)[0]

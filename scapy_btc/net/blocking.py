@@ -13,14 +13,13 @@ from typing import Any
 
 from ..capture.message import Message
 from ..capture.writers import open_writer
-from ..chain.address import format_endpoint
 from ..errors import Disconnected, FormatError, HandshakeError, PeerError, TimedOut
 from ..layers.envelope import BTC
 from ..layers.registry import BTCMessage
 from ..layers.undecoded import BTCMalformed
 from ..peer.behaviour import Peer
 from ..peer.options import PeerOptions
-from .connection import Observer, count
+from .connection import Observer, count, end_text, remote_of
 from .inbox import Inbox
 from .record import Recorder
 from .socket import BTCStreamSocket
@@ -59,11 +58,12 @@ class BlockingConnection:
                  record: str | os.PathLike[str] | None = None, address: str = "") -> None:
         self.options, self.timeout, self.observer = options, timeout, observer
         self.socket = sock
-        self.address = address or _end(sock.ins.getpeername)
-        self.local_address = _end(sock.ins.getsockname)
+        self.address = address or end_text(_end(sock.ins.getpeername))
+        self.local_address = end_text(_end(sock.ins.getsockname))
         self._writer = open_writer(record) if record is not None else None
         self._recorder = self._writer and self.recorder(self._writer.write)
         self.peer = Peer(options, outbound=True, random=random)
+        self.peer.remote = None if address else remote_of(_end(sock.ins.getpeername))
         self.counts: Counter[str] = Counter()
         self.ignored: Counter[str] = Counter()
         self.inbox = Inbox()
@@ -241,9 +241,8 @@ def matcher(wanted: Wanted) -> Test:
     return wanted
 
 
-def _end(name: Callable[[], Any]) -> str:
-    """An end of a socket, as "192.0.2.1:8333"; "" where it has none, or none any more."""
+def _end(name: Callable[[], Any]) -> Any:
+    """An end of a socket; None where it has none, or none any more."""
     with suppress(OSError):
-        end = name()
-        return format_endpoint(*end[:2]) if end else ""
-    return ""
+        return name() or None
+    return None

@@ -20,6 +20,7 @@ from ..peer.options import PeerOptions
 from ..protocol import MAX_PROTOCOL_MESSAGE_LENGTH
 from ..wire.transport import Transport, V1Transport
 from .dialing import open_streams
+from .timeouts import timeout as limited
 from .transports import Choice, KeyLogFile, no_agreement, opened
 
 READ = 1 << 16
@@ -37,6 +38,16 @@ Observer = Callable[[BTC, bool], None]
 """Called with every packet, and whether we sent it."""
 
 
+def end_text(end: Any) -> str:
+    """An end of a socket, as "192.0.2.1:8333"; "" where it has none."""
+    return format_endpoint(*end[:2]) if end else ""
+
+
+def remote_of(end: Any) -> tuple[str, int] | None:
+    """IP address and port of the other end, as it is told in `version`."""
+    return (str(end[0]).partition("%")[0], end[1]) if end else None
+
+
 def count(counts: Counter[str], name: str) -> None:
     """Count a message by its name, or among the others where there are too many names."""
     counts[name if name in counts or len(counts) < NAMES else "others"] += 1
@@ -49,6 +60,7 @@ class Connection:
     :param transport: how messages travel; without it in the clear (v1)
     :param limit: bytes that the peer may send in all; after more, nothing is received any more (TooMuch)
     :param clock: what time it is, seconds since 1970
+    :param address: of the other end, where the socket does not tell, as behind a proxy
     :param instead: called with every packet; where it says yes, what the rules would answer is not sent
     :ivar address: of the other end, "192.0.2.1:8333"
     :ivar local_address: of ours
@@ -60,14 +72,15 @@ class Connection:
                  outbound: bool, transport: Transport | None = None, observer: Observer | None = None,
                  random: Random | None = None, own_nonces: Collection[int] = (), limit: int | None = None,
                  clock: Callable[[], float] = time.time,
-                 instead: Callable[[BTC], Awaitable[bool]] | None = None) -> None:
+                 instead: Callable[[BTC], Awaitable[bool]] | None = None, address: str = "") -> None:
         self._reader, self._writer = reader, writer
         self._limit, self._received, self._unfinished = limit, 0, 0
         self.transport: Transport = transport or V1Transport(options.network)
         self.peer = Peer(options, outbound, random, own_nonces)
         self.observer, self.clock, self.instead = observer, clock, instead
-        self.address, self.local_address = (
-            format_endpoint(*end[:2]) if end else "" for end in map(writer.get_extra_info, ("peername", "sockname")))
+        theirs, ours = map(writer.get_extra_info, ("peername", "sockname"))
+        self.address, self.local_address = address or end_text(theirs), end_text(ours)
+        self.peer.remote = None if address else remote_of(theirs)
         self.counts: Counter[str] = Counter()
         self.intact = True
         self._queue: deque[tuple[BTC, bool]] = deque()
@@ -83,7 +96,8 @@ class Connection:
         """Close the connection; what was sent before still goes out, for a second."""
         self._writer.close()
         try:
-            await asyncio.wait_for(self._writer.wait_closed(), 1.0)
+            async with limited(1.0):
+                await self._writer.wait_closed()
         except (OSError, asyncio.TimeoutError):
             self.abort()
 
@@ -189,7 +203,8 @@ class Connection:
         if not self.backlog and not self._writer.transport.is_closing():
             return
         try:
-            await asyncio.wait_for(self._writer.drain(), SEND_TIMEOUT)
+            async with limited(SEND_TIMEOUT):
+                await self._writer.drain()
         except asyncio.TimeoutError:
             self.abort()
             raise TimedOut(f"the peer read nothing for {SEND_TIMEOUT:g} s") from None
@@ -202,7 +217,8 @@ class Connection:
         if self._ended:
             raise Disconnected(self._whence("the peer closed the connection"))
         try:
-            data = await asyncio.wait_for(self._reader.read(READ), timeout)
+            async with limited(timeout):
+                data = await self._reader.read(READ)
         except asyncio.TimeoutError:
             raise TimedOut("no message in time") from None
         except OSError as error:
@@ -236,6 +252,8 @@ async def open_connection(host: str, port: int, options: PeerOptions, timeout: f
     Raises Refused, TimedOut, Disconnected, HandshakeError; BTCError where the key log cannot be written.
     """
     spoken = opened(transport, options.network, keylog)
+    if proxy:
+        more["address"] = format_endpoint(host, port)
     connection = Connection(*await open_streams(host, port, timeout, proxy), options, True, spoken, **more)
     try:
         await connection.agree(timeout)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from ..chain.address import format_endpoint
 from ..errors import PeerError, Refused, TimedOut
+from .timeouts import timeout as limited
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -81,4 +82,5 @@ async def open_streams(host: str, port: int, timeout: float, proxy: str | None =
             raise _proxy_failed(host, port, proxy, timeout, error) from error
         return await asyncio.open_connection(sock=sock)
     with told(host, port, timeout):
-        return await asyncio.wait_for(asyncio.open_connection(host, port), timeout)
+        async with limited(timeout):
+            return await asyncio.open_connection(host, port)

@@ -21,6 +21,7 @@ from ..messages.handshake import (
     BTCWtxidRelay,
 )
 from ..messages.keepalive import BTCPing, BTCPong
+from ..messages.parts import BTCNetAddr
 from ..networks import by_magic
 from ..protocol import (
     BIP0031_VERSION,
@@ -42,6 +43,7 @@ class Peer:
     :param outbound: whether we opened the connection, and so speak first
     :param random: where nonces come from
     :param own_nonces: those of connections that we opened, by which one to ourselves is known when it comes in
+    :ivar remote: IP address and port that we tell the peer as its own; None tells none
     :ivar version: the peer's `version`; None before it came
     :ivar established: both sides have said `verack`
     :ivar latency: seconds from the last answered ping to its pong; None before the first
@@ -53,6 +55,7 @@ class Peer:
         self.options, self.outbound, self.own_nonces = options, outbound, own_nonces
         self._random = random or Random()
         self.nonce = self._random.getrandbits(64)
+        self.remote: tuple[str, int] | None = None
         self.version: BTCVersion | None = None
         self.established = False
         self.latency: float | None = None
@@ -132,6 +135,8 @@ class Peer:
         message: BTCVersion = BTCVersion(
             version=said.version, services=said.services, timestamp=int(now), nonce=self.nonce,
             user_agent=said.user_agent, start_height=said.start_height, relay=int(said.relay))
+        if self.remote:
+            message.receiver_address = BTCNetAddr(ip=self.remote[0], port=self.remote[1])
         return message
 
     def _on_version(self, theirs: BTCVersion, now: float) -> Iterator[BTCMessage]:
