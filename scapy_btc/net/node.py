@@ -7,7 +7,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from ..peer.session import Session
 from ..protocol import ServiceFlags
 from ..wire.hashes import hash_hex
 from .connection import Connection, open_connection
+from .link import Link, PeerInfo
 from .record import Recorder
 from .scripting import CONNECT, Ended, Script, follow
 from .transports import Choice, KeyLogFile, accepted
@@ -37,43 +38,6 @@ if TYPE_CHECKING:
 BEAT = 1.0
 BACKLOG = 1 << 20
 """Bytes that may wait for a peer before nothing more is announced to it."""
-
-
-@dataclass(frozen=True)
-class PeerInfo:
-    """What a node can say of one of its peers."""
-
-    address: str
-    outbound: bool
-    """Whether we opened the connection."""
-    established: bool
-    """Whether the handshake is done; what follows is not known before it."""
-    version: int
-    services: int
-    user_agent: str
-    start_height: int
-    latency: float | None
-    """Seconds between the last ping and its pong."""
-
-
-class _Link:
-    """One connection of the node."""
-
-    def __init__(self, connection: Connection, session: Session) -> None:
-        self.connection, self.session = connection, session
-        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.task: asyncio.Task[None] | None = None
-        self.replaced = False  # a script has answered what came last
-        self.greeted = False
-
-    @property
-    def info(self) -> PeerInfo:
-        peer = self.connection.peer
-        said = peer.version
-        return PeerInfo(
-            self.connection.address, peer.outbound, peer.established, said.version if said else 0,
-            said.services if said else 0, (said.user_agent or b"").decode("utf-8", "backslashreplace") if said else "",
-            (said.start_height or 0) if said else 0, peer.latency)
 
 
 class BTCNode:
@@ -136,7 +100,7 @@ class BTCNode:
             self.serving.state.addresses.add(Address.of(*known), options.services, int(clock()))
         self.listening: list[tuple[str, int]] = []
         self._servers: list[asyncio.Server] = []
-        self._links: dict[Session, _Link] = {}
+        self._links: dict[Session, Link] = {}
         self._nonces: set[int] = set()
         self._scripts: dict[str, Script] = {}
         self._waiters: list[asyncio.Future[None]] = []
@@ -312,7 +276,7 @@ class BTCNode:
         link.task = asyncio.current_task()
         await self._run(link)
 
-    def _link(self, connection: Connection) -> _Link:
+    def _link(self, connection: Connection) -> Link:
         async def instead(packet: BTC) -> bool:
             link.replaced = await self._follow_script(str(packet.msgtype), packet, link.connection)
             return link.replaced
@@ -324,11 +288,11 @@ class BTCNode:
                 next(self._connections), self._frames, connection.transport)
         if connection.peer.outbound:
             self._nonces.add(connection.peer.nonce)
-        link = _Link(connection, self.serving.join(connection.peer))
+        link = Link(connection, self.serving.join(connection.peer))
         self._links[link.session] = link
         return link
 
-    async def _run(self, link: _Link) -> None:
+    async def _run(self, link: Link) -> None:
         connection = link.connection
         reason: Exception | None = None
         self._log(f"{connection.address} connected")
@@ -352,7 +316,7 @@ class BTCNode:
             self._notify()
             await connection.close()
 
-    async def _talk(self, link: _Link) -> None:
+    async def _talk(self, link: Link) -> None:
         connection = link.connection
         if await self._follow_script(CONNECT, None, connection):
             raise Ended
@@ -367,7 +331,7 @@ class BTCNode:
                 self._agreed(link)
             self._changed()
 
-    def _agreed(self, link: _Link) -> None:
+    def _agreed(self, link: Link) -> None:
         link.ready.set_result(None)
         if link.connection.peer.outbound and self.listening:
             try:

@@ -9,7 +9,8 @@ from ..messages.transactions import BTCTx
 from ..peer.block_store import BlockStore
 from ..peer.mempool import Mempool
 from .background import Background
-from .node import BTCNode, PeerInfo
+from .link import PeerInfo
+from .node import BTCNode
 from .scripting import Script
 from .transports import Choice
 
