@@ -353,29 +353,40 @@ def test_the_end_of_one_side_is_passed_on(node: socket.socket, log: pytest.LogCa
 
 
 def test_what_came_before_a_reset_is_passed_on(node: socket.socket, log: pytest.LogCaptureFixture) -> None:
-    """Also what waited for a slow target while the reset came."""
-    flood = v1(b"block", bytes(1_000_000)) + ping(1)
-    held = threading.Event()
+    """Also what waited to be read while the reset came."""
+    flood = v1(b"block", bytes(100_000)) + ping(1)
+    held, called = threading.Event(), threading.Event()
 
     async def handle(packet: Any, context: Context) -> Any:
+        called.set()
         while not held.is_set():
             await asyncio.sleep(0.01)
         return packet
 
-    seen: list[Message] = []
-    with proxy_to(node.getsockname(), handle=handle, record=seen.append) as proxy, through(proxy, node) as (
-            client, target):
-        stream = None
-        client.sendall(flood)
-        wait_for(lambda: proxy.connections, "the connection")
+    with proxy_to(node.getsockname(), handle=handle) as proxy, through(proxy, node) as (client, target):
+        client.sendall(ping(0))
+        assert called.wait(10)
         stream = proxy._open[0].client.stream
-        wait_for(lambda: stream.received == len(flood), "everything")
+        client.sendall(flood)
+        wait_for(lambda: stream.received == len(ping(0) + flood), "everything")
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()
         wait_for(lambda: stream.gone, "the reset")
         held.set()
-        assert rest(target) == flood
+        assert rest(target) == ping(0) + flood
     assert "broke off: Connection reset by peer" in log.text
+
+
+def test_an_end_that_goes_while_it_is_told_of_the_other(node: socket.socket, log: pytest.LogCaptureFixture) -> None:
+    with proxy_to(node.getsockname()) as proxy, through(proxy, node) as (client, target):
+        client.sendall(ping(1))
+        receive(target, 32)
+        socket_of_target = proxy._open[0].target.stream._tcp.get_extra_info("socket")
+        socket_of_target.shutdown(socket.SHUT_RDWR)
+        target.close()
+        client.close()
+        wait_for(lambda: not proxy.connections, "the end")
+    assert "connection 0 ended" in log.text
 
 
 def test_what_cannot_reach_an_end_that_is_gone_is_told(node: socket.socket, log: pytest.LogCaptureFixture) -> None:
@@ -498,6 +509,27 @@ def test_closing_the_proxy_at_any_moment(node: socket.socket, moment: int) -> No
                 client.close()
         for client in clients:
             client.close()
+
+    asyncio.run(run())
+    gc.collect()
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_being_cancelled_twice(node: socket.socket, turns: int) -> None:
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        async with proxy_to(node.getsockname()) as proxy:
+            with socket.socket() as client:
+                client.setblocking(False)
+                await loop.sock_connect(client, proxy.address)
+                await loop.sock_sendall(client, ping(1))
+                while not proxy.connections:
+                    await asyncio.sleep(0.001)
+                task = next(iter(proxy._tasks))
+                task.cancel()
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                task.cancel()
 
     asyncio.run(run())
     gc.collect()
