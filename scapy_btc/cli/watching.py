@@ -13,6 +13,7 @@ import click
 
 from ..analysis.mempool import MempoolWatch, Sighting
 from ..capture.reader import read
+from ..discovery.reach import kind_of_text, kind_to_crawl
 from ..errors import PeerError
 from ..layers.registry import printable
 from ..layers.txfields import coins
@@ -138,11 +139,17 @@ def watch_nodes(ends: list[tuple[str, int]], count: int, network: Network, lines
                 **how: Any) -> None:
     """Watch nodes until enough was seen, the time is over, or Ctrl-C.
 
-    :param ends: those that were named; more than these are learned from them
+    :param ends: those that were named; more than these are learned from them, as a crawl would (`discovery.reach`)
     :param how: timeout, transport, key log and proxy, as `keep_connected` takes them
     """
     candidates = Candidates(ends)
-    handler = Watching(lines, (lambda host, port: candidates.add((host, port))) if count > len(ends) else None)
+    kind = kind_to_crawl(network, (host for host, _ in ends))
+
+    def learn(host: str, port: int) -> None:
+        if port and kind_of_text(host) == kind:
+            candidates.add((host, port))
+
+    handler = Watching(lines, learn if count > len(ends) else None)
     options = PeerOptions(network=network)
 
     async def run() -> None:

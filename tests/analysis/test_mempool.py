@@ -21,6 +21,7 @@ from recordings import messages_of, printed
 from scapy_btc.all import BTCGetData, BTCInv, BTCInvVector, BTCNotFound, BTCTx, BTCTxIn, BTCTxOut
 from scapy_btc.analysis import mempool as module
 from scapy_btc.analysis.mempool import MempoolWatch, Sighting
+from scapy_btc.net.node import BTCNode
 from scapy_btc.networks import MAINNET, REGTEST
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "messages" / "tx.json"
@@ -177,6 +178,19 @@ def test_a_node_that_comes_back_is_dialled_again(nodes: tuple[BcoinNode, BcoinNo
         time.sleep(0.1)
         txid = one.pay()["txid"]
         assert txid in running.communicate(timeout=60)[0]
+
+
+def test_more_peers_are_learned() -> None:
+    with BTCNode(blocks=110) as other:
+        found = other.address
+        told = [found, ("127.0.0.1", 0), ("8.8.8.8", 8333), ("10.0.0.1", 18444)]  # of these only the first
+        with BTCNode(blocks=110, addresses=told) as known:
+            command = [sys.executable, "-m", "scapy_btc", "mempool", "--peers", "5", "--for", "6",
+                       f"localhost:{known.address[1]}"]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    lines = done.stderr.splitlines()
+    assert done.returncode == 0 and "connected to {}:{} /scapy_btc/".format(*found) in lines
+    assert not any("8.8.8.8" in line or "10.0.0.1" in line or ":0" in line for line in lines)
 
 
 def test_ids_now(nodes: tuple[BcoinNode, BcoinNode]) -> None:
