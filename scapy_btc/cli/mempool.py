@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .talking import DEFAULT, host_and_port, output, reaching, talking
+from .talking import DEFAULT, connection, host_and_port, output, talking
 from .talking import form as form_option
 
 
@@ -28,7 +28,7 @@ Examples:
               help="Stop after so long.")
 @click.option("--now", is_flag=True, help="Print the ids of what is in the pool of one node now, and end (BIP 35).")
 @click.option("-r", "source", metavar="FILE", help="Watch the messages of a capture instead.")
-@reaching
+@connection
 @form_option("text", "jsonl")
 def mempool(nodes: tuple[str, ...], network: Any, peers: int | None, limit: int | None, seconds: float | None,
             now: bool, source: str | None, form: str, **how: Any) -> None:
@@ -47,7 +47,7 @@ def mempool(nodes: tuple[str, ...], network: Any, peers: int | None, limit: int 
     lines = Lines(watch, form, limit)
     try:
         if source:
-            watch_capture(source, network, lines)
+            watch_capture(source, lines, how["keylog"])
         else:
             ends = [(host, port or network.port) for host, port in map(host_and_port, nodes or (DEFAULT,))]
             watch_nodes(ends, peers or len(ends), network, lines, seconds, **how)
@@ -60,7 +60,7 @@ def ids_now(nodes: tuple[str, ...], network: Any, form: str, how: dict[str, Any]
     """The ids that one node has now. Only nodes that offer NODE_BLOOM answer; others close the connection."""
     if len(nodes) > 1:
         raise click.UsageError("--now asks one node")
-    with talking(node=nodes[0] if nodes else DEFAULT, network=network, hexdump=False, write=None, **how) as client:
+    with talking(node=nodes[0] if nodes else DEFAULT, network=network, **how) as client:
         found = client.mempool()
         for tx_id in found:
             output(form, tx_id, {"id": tx_id})

@@ -17,7 +17,15 @@ DEFAULT = "127.0.0.1"
 Command = Callable[..., Any]
 T = TypeVar("T")
 
-reaching = options.stacked(
+
+
+def _a_file(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value == "-":
+        raise click.BadParameter("the answers go to standard output", ctx, param)
+    return value
+
+
+connection = options.stacked(
     click.option("--network", type=options.NetworkName(), default="regtest", show_default=True, metavar="NAME",
                  help="The node's network; also gives the port where none is named."),
     click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True,
@@ -27,13 +35,8 @@ reaching = options.stacked(
     options.written_keylog,
     click.option("--proxy", metavar="HOST:PORT",
                  help="Connect through this SOCKS5 proxy, as 127.0.0.1:9050 for Tor; it also resolves names."),
-)
-"""How to reach a node: the options that `connect` and `open_connection` need."""
-
-connection = options.stacked(
-    reaching,
     click.option("-x", "hexdump", is_flag=True, help="Print all that is said, with its bytes, on standard error."),
-    click.option("-w", "write", type=click.Path(dir_okay=False), metavar="FILE",
+    click.option("-w", "write", type=click.Path(dir_okay=False), metavar="FILE", callback=_a_file,
                  help="Write what is said as a capture (pcapng, or pcap by name)."),
 )
 
@@ -66,8 +69,6 @@ def talking(node: str, network: Any, timeout: float, transport: Any, keylog: str
     from ..net.client import connect
     from ..peer.options import PeerOptions
 
-    if write == "-":
-        raise click.UsageError("-w - is not possible: the answers go to standard output")
     host, port = host_and_port(node)
     with connect(host, port, timeout=timeout, transport=transport, keylog=keylog, proxy=proxy, record=write,
                  handshake=False, options=PeerOptions(network=network, **said)) as client:

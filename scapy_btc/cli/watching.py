@@ -4,25 +4,30 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import click
 
 from ..analysis.mempool import MempoolWatch, Sighting
+from ..capture.message import Message
 from ..capture.reader import read
+from ..capture.writers import open_writer
 from ..discovery.reach import kind_of_text, kind_to_crawl
 from ..errors import PeerError
 from ..layers.registry import printable
 from ..layers.txfields import coins
-from ..net.connection import Connection
+from ..net.connection import Connection, Observer
 from ..net.pool import Candidates, keep_connected
+from ..net.record import Recorder
 from ..net.timeouts import timeout as limited
 from ..networks import Network
 from ..peer.options import PeerOptions
 from ..text import format_time, plural
+from .dumping import Dump
 from .talking import output
 
 SHOWN = 3
@@ -85,9 +90,9 @@ def record(seen: Sighting) -> dict[str, Any]:
     return found
 
 
-def watch_capture(source: str, network: Network, lines: Lines) -> None:
+def watch_capture(source: str, lines: Lines, keylog: str | None) -> None:
     """The transactions of a capture, at its times."""
-    with read(source) as messages:
+    with read(source, keylog=keylog) as messages:
         for message in messages:
             if message.msgtype in ("inv", "tx", "block"):
                 _, seen = lines.watch.receive(message.source, message.packet.payload, message.time_ns / 1e9)
@@ -136,7 +141,7 @@ class Watching:
 
 
 def watch_nodes(ends: list[tuple[str, int]], count: int, network: Network, lines: Lines, seconds: float | None,
-                **how: Any) -> None:
+                hexdump: bool, write: str | None, **how: Any) -> None:
     """Watch nodes until enough was seen, the time is over, or Ctrl-C.
 
     :param ends: those that were named; more than these are learned from them, as a crawl would (`discovery.reach`)
@@ -152,9 +157,26 @@ def watch_nodes(ends: list[tuple[str, int]], count: int, network: Network, lines
     handler = Watching(lines, learn if count > len(ends) else None)
     options = PeerOptions(network=network)
 
-    async def run() -> None:
-        async with limited(seconds):
-            await keep_connected(count, candidates, options, handler, **how)
+    with ExitStack() as stack:
+        writer = stack.enter_context(open_writer(write)) if write else None
+        connections, messages = itertools.count(), itertools.count(1)
 
-    with suppress(asyncio.TimeoutError, Enough):
-        asyncio.run(run())
+        def observe(connection: Connection) -> Observer:
+            sinks: list[Callable[[Message], object]] = [writer.write] if writer else []
+            if hexdump:
+                sinks.append(Dump(connection.local_address))
+
+            def sink(message: Message) -> None:
+                for each in sinks:
+                    each(message)
+
+            return Recorder(sink, network, connection.local_address, connection.address, next(connections), messages,
+                            connection.transport)
+
+        async def run() -> None:
+            async with limited(seconds):
+                await keep_connected(count, candidates, options, handler, **how,
+                                     observe=observe if hexdump or write else None)
+
+        with suppress(asyncio.TimeoutError, Enough):
+            asyncio.run(run())

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ..chain.address import format_endpoint
 from ..errors import PeerError
 from ..peer.options import PeerOptions
-from .connection import Connection, open_connection
+from .connection import Connection, Observer, open_connection
 from .transports import Choice, KeyLogFile
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 300.0
@@ -80,12 +80,13 @@ class PoolHandler(Protocol):
 
 async def keep_connected(count: int, candidates: Candidates, options: PeerOptions, handler: PoolHandler,
                          timeout: float = 10.0, proxy: str | None = None, transport: Choice = "v1",
-                         keylog: KeyLogFile = None) -> None:
+                         keylog: KeyLogFile = None, observe: Callable[[Connection], Observer] | None = None) -> None:
     """Keep so many connections until cancelled.
 
     :param count: connections at a time
     :param timeout: seconds for connecting, and for the handshake
     :param transport: as `open_connection` takes it; likewise `proxy` and `keylog`
+    :param observe: gives the observer of each connection, before anything is said
     """
     connections: dict[str, Connection] = {}
     only_v1: set[Endpoint] = set()  # nodes ban those who speak v2 to them again and again
@@ -98,6 +99,8 @@ async def keep_connected(count: int, candidates: Candidates, options: PeerOption
             choice: Choice = "v1" if endpoint in only_v1 else transport
             async with await open_connection(*endpoint, options, timeout, proxy, choice, keylog) as connection:
                 address = connection.address
+                if observe:
+                    connection.observer = observe(connection)
                 if connection.transport.name == "v1":
                     only_v1.add(endpoint)
                 await connection.handshake()

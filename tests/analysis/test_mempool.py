@@ -21,6 +21,7 @@ from recordings import messages_of, printed
 from scapy_btc.all import BTCGetData, BTCInv, BTCInvVector, BTCNotFound, BTCTx, BTCTxIn, BTCTxOut
 from scapy_btc.analysis import mempool as module
 from scapy_btc.analysis.mempool import MempoolWatch, Sighting
+from scapy_btc.capture.reader import read
 from scapy_btc.net.node import BTCNode
 from scapy_btc.networks import MAINNET, REGTEST
 
@@ -163,6 +164,21 @@ def test_two_nodes_are_watched_and_one_of_them_ends(nodes: tuple[BcoinNode, Bcoi
             out, err = running.communicate(timeout=60)
     assert json.loads(out)["txid"] == second and running.returncode == 0
     assert sum(map(int, re.findall(r"first (\d+)", err))) == 2 and all(end in err for end in ends), err
+
+
+def test_what_is_said_is_shown_and_recorded(tmp_path: Path) -> None:
+    recorded = tmp_path / "said.pcapng"
+    with BTCNode(blocks=110) as one, BTCNode() as two:
+        ends = ["{}:{}".format(*node.address) for node in (one, two)]
+        command = [sys.executable, "-m", "scapy_btc", "mempool", "--for", "2", "-x", "-w", str(recorded), *ends]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    for end in ends:
+        assert re.search(rf"-> {re.escape(end)} version .*\n  000000  fa bf b5 da 76 65 72 73", done.stderr)
+        assert f"<- {end} verack" in done.stderr
+    said = list(read(recorded))
+    assert {message.connection for message in said} == {0, 1}
+    assert [message.msgtype for message in said].count("version") == 4
+    assert printed("mempool", "-w", "-")[1] == 2
 
 
 def test_a_node_that_comes_back_is_dialled_again(nodes: tuple[BcoinNode, BcoinNode]) -> None:
