@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice, pairwise
+from itertools import islice
 
 from ..layers.registry import BTCMessage
 from ..messages.inventory import BTCInv
@@ -41,6 +41,8 @@ def _transactions(node: NodeState, session: Session, txids: list[bytes]) -> Iter
     kind = InvType.MSG_WTX if session.by_wtxid else InvType.MSG_TX
     inventory = []
     for entry in filter(None, map(node.pool.get, txids)):  # some may be in a block meanwhile
+        if session.has_transaction(entry.tx):
+            continue
         session.learn_transaction(entry.tx)
         inventory.append(vector(kind, entry.tx.wtxid if session.by_wtxid else entry.tx.txid))
     if inventory:
@@ -69,10 +71,9 @@ def _blocks(node: NodeState, session: Session) -> Iterator[BTCMessage]:
 
 
 def _connects(node: NodeState, session: Session, blocks: list[Block]) -> bool:
-    """Whether blocks are in a row and the peer has the one before."""
+    """Whether the peer has the block before these."""
     before = node.store.get(blocks[0].previous)
-    in_a_row = all(block.previous == last.hash for last, block in pairwise(blocks))
-    return in_a_row and before is not None and node.peer_has(session, before)
+    return before is not None and node.peer_has(session, before)
 
 
 def relay_addresses(node: NodeState, source: Session, addresses: list[Address], count: int) -> None:

@@ -120,12 +120,11 @@ class Session:
         return bool(self.transactions or self.blocks or self.addresses)
 
     def announce(self, entry: PoolEntry) -> None:
-        """Announce a transaction with the next ones, unless the peer has it or wants none like it."""
-        tx = entry.tx
+        """Announce a transaction with the next ones, unless the peer wants none like it."""
         if not self.wants_transactions or entry.fee_rate < self.fee_filter or len(self.transactions) >= WAITING:
             return
-        if not self.has_transaction(tx) and (self.filter is None or self.filter.matches(tx)):
-            self.transactions[tx.txid] = entry
+        if self.filter is None or self.filter.matches(entry.tx):
+            self.transactions[entry.tx.txid] = entry
 
     def has_transaction(self, tx: Tx) -> bool:
         return tx.txid in self.known or tx.wtxid in self.known
@@ -153,7 +152,7 @@ class NodeState:
 
     def saw(self, session: Session, block: Block) -> None:
         """The peer has a block, and so all before it."""
-        if session.best is None or session.best not in self.store or block.height > session.best.height:
+        if block in self.store and not self.peer_has(session, block):
             session.best = block
 
     def peer_has(self, session: Session, block: Block) -> bool:
@@ -161,4 +160,4 @@ class NodeState:
         best = session.best
         while best is not None and best not in self.store:
             best = self.store.get(best.previous)
-        return best is not None and block.height <= best.height and block in self.store
+        return best is not None and block.height <= best.height

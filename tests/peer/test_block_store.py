@@ -50,6 +50,15 @@ def test_a_block_says_what_it_spends() -> None:
     assert len(block.stripped()) < len(block.payload)
 
 
+def test_what_carries_data_only_cannot_be_spent() -> None:
+    store = stored()
+    outputs = [(tx.outpoint(index), output) for tx in store.at(124).transactions()
+               for index, output in enumerate(tx.outputs())]
+    assert len([1 for _, output in outputs if output.script.startswith(b"\x6a")]) == 1
+    assert [outpoint for outpoint, output in outputs if store.coin(outpoint) is None] == [
+        outpoint for outpoint, output in outputs if output.script.startswith(b"\x6a")]
+
+
 def test_known_blocks_and_those_without_one_before() -> None:
     store = stored(50)
     assert store.add(RECORDED[20], LATER) is None
@@ -102,6 +111,7 @@ WRONG: list[tuple[str, Callable[[BlockStore], bytes]]] = [
     ("bad-txns-inputs-missingorspent", lambda store: mined_on(store, spend(store, 1), spend(store, 1, fee=5))),
     ("bad-txns-premature-spend-of-coinbase", lambda store: mined_on(store, spend(store, 3))),
     ("bad-txns-in-belowout", lambda store: mined_on(store, spend(store, 1, fee=-1))),
+    ("bad-blk-weight", lambda store: mined_on(store, spend(store, 1, outputs=11, script=bytes(99_000)))),
     ("bad-txns-nonfinal", lambda store: mined_on(store, locked(store, 103))),
     ("bad-witness-merkle-match", lambda store: rebuilt(
         mined_on(store, spend(store, 1)), lambda b: setattr(b.transactions[1], "witness", [[b"\x52"]]))),

@@ -15,6 +15,7 @@ from scapy_btc.peer.block_store import BlockStore
 from scapy_btc.peer.mempool import Mempool
 from scapy_btc.peer.serving import mined_store
 from scapy_btc.peer.transaction import Tx
+from scapy_btc.wire.hashes import hash_hex
 
 
 @pytest.fixture
@@ -128,12 +129,14 @@ def test_what_was_in_blocks_that_are_none_any_more_comes_back(store: BlockStore)
 
 
 def test_a_block_takes_what_fits(store: BlockStore) -> None:
+    while store.height < 112:
+        store.mine(ANYONE, NOW)
     pool = Mempool(store)
-    for height in range(1, 6):
-        pool.add(tx(spend(store, height, script=bytes(99_000))))
-    pool._entries.update({bytes([n]) * 32: next(iter(pool)) for n in range(10)})
+    large = [pool.add(tx(spend(store, height, script=bytes(99_000)))) for height in range(1, 12)]
+    small = pool.add(tx(spend(store, 12)))
+    pool.add(tx(spend_of(hash_hex(large[-1].tx.txid), [1])))  # which cannot come without what it spends
     chosen = pool.for_block()
-    assert len(chosen) == 10 and sum(entry.tx.weight for entry in chosen) <= 4_000_000 - 8_000
+    assert chosen == [*large[:10], small] and sum(entry.tx.weight for entry in chosen) <= 4_000_000 - 8_000
 
 
 def test_its_size_is_bounded(store: BlockStore) -> None:

@@ -58,8 +58,9 @@ ANYTHING = BTCFilterLoad(filter=b"\xff", n_hash_funcs=1)
 NOTHING = BTCFilterLoad(filter=b"\0", n_hash_funcs=1)
 
 
-def mined(node: Serving, count: int = 1) -> list[str]:
-    return [hash_hex(node.mine(node_script(node), NOW + number).connected[-1].hash) for number in range(1, count + 1)]
+def mined(node: Serving, count: int = 1, extra: bytes = b"") -> list[str]:
+    return [hash_hex(node.mine(node_script(node), NOW + number, extra).connected[-1].hash)
+            for number in range(1, count + 1)]
 
 
 def node_script(node: Serving) -> bytes:
@@ -93,8 +94,13 @@ def test_new_blocks_are_announced_as_the_peer_wants() -> None:
     assert hashes(inv) == hashes(headers) == [tip] and compact.block_hash == tip
     assert [client.news() for client in (plain, by_headers, low, high)] == [[]] * 4
     assert [vector.type for vector in inv.inventory] == [InvType.MSG_BLOCK]
-    mined(node, 2)
-    assert hashes(high.news()[0]) == [node.store.tip.hash[::-1].hex()]  # two at once are no compact block
+    two = mined(node, 2)
+    assert hashes(high.news()[0]) == two[1:]  # two at once are no compact block
+    assert hashes(by_headers.news()[0]) == two  # it has the one that was announced before
+    low.news()
+    low.say(BTCSendCmpct(announce=1, version=1))  # of a version that nobody speaks any more
+    mined(node)
+    assert names(low.news()) == ["inv"]
 
 
 def test_headers_connect_to_what_the_peer_has() -> None:
@@ -111,6 +117,38 @@ def test_headers_connect_to_what_the_peer_has() -> None:
     assert announced.msgtype == "inv" and hashes(announced) == nine[-1:]  # more than 8
     up_to_date.say(asks_up_to(node, node.store.height))
     assert hashes((mined(node), up_to_date.news())[1][0]) == [node.store.tip.hash[::-1].hex()]
+
+
+def test_headers_connect_after_a_reorganisation() -> None:
+    node = serving(5)
+    client = Client(node)
+    client.say(BTCSendHeaders())
+    rival = serving(store=node.store.copy())
+    mined(node)
+    client.say(asks_up_to(node, 6))
+    client.news()
+    branch = mined(rival, 3, b"rival")
+    bringer = Client(node)
+    for height in (6, 7, 8):
+        bringer.say(BTCBlock(rival.store.at(height).payload))
+    assert [hashes(message) for message in client.news()] == [branch]
+    client.say(BTCInv(inventory=[BTCInvVector(type="MSG_BLOCK", hash=node.store.at(1).hash)]))  # old news
+    assert hashes((mined(node), client.news())[1][0]) == [hash_hex(node.store.tip.hash)]
+
+
+def test_what_is_known_of_a_peer_survives_a_reorganisation() -> None:
+    node = serving(5)
+    client = Client(node)
+    client.say(BTCSendHeaders())
+    rival = serving(store=node.store.copy())
+    mined(node, 2)
+    client.say(asks_up_to(node, 7))
+    mined(rival, 3, b"rival")
+    for height in (6, 7, 8):
+        Client(node).say(BTCBlock(rival.store.at(height).payload))
+    assert names(client.news()) == ["headers"]
+    client.say(BTCGetHeaders(locator=[node.store.at(3).hash], stop=node.store.at(4).hash))  # to look at them again
+    assert hashes((mined(node), client.news())[1][0]) == [hash_hex(node.store.tip.hash)]
 
 
 def test_who_brought_a_block_is_not_told_of_it() -> None:
@@ -161,6 +199,8 @@ def test_a_transaction_is_announced_as_agreed_and_only_to_those_who_want_it() ->
     assert tx.txid != tx.wtxid
     late = Client(node)
     assert [hashes(message) for message in late.news()] == [[tx.txid]]
+    costly.say(BTCFeeFilter(feerate=-1))  # no amount: the one before holds
+    assert costly.say(BTCMempool()) == [] and hashes(late.say(BTCMempool())[0]) == [tx.txid]
     without.say(BTCFilterClear())
     node.submit(spend(node.store, 2))
     assert len(without.news()) == 1
@@ -180,6 +220,45 @@ def test_a_transaction_goes_round_and_does_not_come_back() -> None:
     assert sender.say(BTCInv(inventory=[BTCInvVector(type="MSG_TX", hash=tx.txid)])) == []
     # announcements of the kind that was not agreed do not count
     assert other.say(BTCInv(inventory=[BTCInvVector(type="MSG_TX", hash="ab" * 32)])) == []
+
+
+def test_what_a_peer_has_is_not_announced_to_it() -> None:
+    node = serving(103)
+    announcer, sender, fetcher, reader = (Client(node) for _ in range(4))
+    tx = spend(node.store, 1)
+    announcer.say(BTCInv(inventory=[BTCInvVector(type="MSG_TX", hash=tx.txid)]))
+    sender.say(tx)  # unasked
+    fetcher.say(BTCGetData(inventory=[BTCInvVector(type="MSG_WITNESS_TX", hash=tx.txid)]))
+    reader.say(BTCMempool())
+    assert [client.news() for client in (announcer, sender, fetcher, reader)] == [[]] * 4
+    node.submit(spend(node.store, 2))
+    mined(node)
+    assert names(announcer.news()) == ["inv"]  # the block only: what it holds waits for no block any more
+
+
+def test_transactions_of_blocks_that_are_none_any_more_wait_again() -> None:
+    node, rival = serving(101), serving(101)
+    parent = spend(node.store, 1)
+    for tx in (parent, spend_of(parent.txid, [1000])):
+        node.submit(tx)
+        mined(node)
+    assert len(node.pool) == 0 and node.store.height == 103
+    mined(rival, 3, b"rival")
+    Pair(node, rival)
+    assert node.store.height == 104 and len(node.pool) == 2
+
+
+def test_a_transaction_is_taken_once_what_it_spends_is_there() -> None:
+    node = serving(101)
+    client = Client(node)
+    parent = spend(node.store, 1)
+    child = spend_of(parent.txid, [1000])
+    announced = BTCInv(inventory=[BTCInvVector(type="MSG_TX", hash=child.txid)])
+    for message in (child, parent):
+        client.say(message)
+    assert len(node.pool) == 1 and names(client.say(announced)) == ["getdata"]
+    client.say(child)
+    assert len(node.pool) == 2
 
 
 def test_what_was_refused_is_not_asked_for_again_until_a_block_comes() -> None:
@@ -240,6 +319,61 @@ def test_an_address_of_the_future_counts_as_old() -> None:
     assert {entry.timestamp for entry in told.addresses} == {NOW - 5 * 24 * 3600}
 
 
+def test_addresses_of_unknown_networks_are_not_kept() -> None:
+    node = serving()
+    Client(node).say(BTCAddrV2(addresses=[BTCNetAddrV2(timestamp=NOW, network_id=99, address=b"12345", port=1),
+                                          BTCNetAddrV2(timestamp=NOW, network_id=1, address=b"12345", port=1)]))
+    assert len(node.state.addresses) == 0
+
+
+def test_who_told_an_address_is_not_told_it() -> None:
+    node = serving()
+    clients = [Client(node) for _ in range(3)]
+    for client in clients:
+        client.say(BTCGetAddr())
+    for number in range(10):
+        clients[0].say(BTCAddr(addresses=[BTCTimedNetAddr(timestamp=NOW, services=1, ip=f"192.0.2.{number}", port=1)]))
+        assert [len(client.news()) for client in clients] == [0, 1, 1]
+
+
+# Asking
+
+
+def test_where_an_answer_stops() -> None:
+    node = serving(20)
+    client = Client(node)
+    locator = [bytes(32), node.store.at(5).hash, node.store.at(2).hash]
+    stop = node.store.at(9).hash
+    wanted = [hash_hex(node.store.at(height).hash) for height in range(6, 10)]
+    assert hashes(client.say(BTCGetHeaders(locator=locator, stop=stop))[0]) == wanted
+    assert hashes(client.say(BTCGetBlocks(locator=locator, stop=stop))[0]) == wanted[:-1]
+    assert hashes(client.say(BTCGetHeaders(stop=stop))[0]) == wanted[-1:]
+    assert hashes(client.say(BTCGetHeaders(locator=[bytes(32)]))[0])[0] == hash_hex(node.store.at(1).hash)
+    assert client.say(BTCGetBlocks(locator=[node.store.tip.hash])) == []
+
+
+def test_old_clients_go_on_after_five_hundred_blocks() -> None:
+    node = serving(503)
+    client = Client(node)
+    first, = client.say(BTCGetBlocks(locator=[node.store.at(0).hash]))
+    assert len(hashes(first)) == 500
+    asked = [BTCGetData(inventory=[BTCInvVector(type="MSG_BLOCK", hash=hashes(first)[n])]) for n in (498, 499, 499)]
+    assert [names(client.say(each)) for each in asked] == [["block"], ["block", "inv"], ["block"]]
+    client.say(BTCGetBlocks(locator=[node.store.at(0).hash]))
+    assert hashes(client.say(asked[1])[1]) == [hash_hex(node.store.tip.hash)]
+
+
+def test_compact_blocks_are_for_the_last_ones() -> None:
+    node = serving(30)
+    client = Client(node)
+    for height, compact, missing in ((30, "cmpctblock", "blocktxn"), (25, "cmpctblock", "blocktxn"),
+                                     (24, "block", "blocktxn"), (20, "block", "blocktxn"), (19, "block", "block")):
+        of = node.store.at(height).hash
+        asked = BTCGetData(inventory=[BTCInvVector(type="MSG_CMPCT_BLOCK", hash=of)])
+        assert names(client.say(asked)) == [compact]
+        assert names(client.say(BTCGetBlockTxn(block_hash=of, indexes=[0]))) == [missing]
+
+
 # Catching up
 
 
@@ -267,7 +401,7 @@ def test_the_branch_with_more_work_wins() -> None:
     assert one.store.tip.hash == other.store.tip.hash and one.store.height == 40
     talk.close()
     mined(one, 3)
-    mined(other, 5)
+    mined(other, 5, b"other")
     Pair(one, other)
     assert one.store.tip.hash == other.store.tip.hash and one.store.height == 45
 
@@ -322,6 +456,13 @@ def wrong_block(node: Serving) -> BTCBlock:
     return BTCBlock(bytes(block))
 
 
+def beside(node: Serving) -> bytes:
+    """The hash of a block that the node has, but that never was in its chain."""
+    rival = serving(1, seed=7)
+    node.store.add(rival.store.tip.payload)
+    return rival.store.tip.hash
+
+
 def without_work(node: Serving) -> bytes:
     header = bytearray(node.store.at(3).header)
     for nonce in range(100):
@@ -343,6 +484,7 @@ CROSSED: list[tuple[str, Callable[[Serving], Any]]] = [
     ("at most 36000 bytes", lambda node: BTCFilterLoad(filter=bytes(36_001))),
     ("at most 50 hash", lambda node: BTCFilterLoad(n_hash_funcs=51)),
     ("without a filter", lambda node: BTCFilterAdd(data=b"1")),
+    ("not known", lambda node: BTCGetCFHeaders(stop_hash=beside(node))),
     ("sendcmpct with 2", lambda node: BTCSendCmpct(announce=2)),
     ("wtxidrelay after verack", lambda node: BTCWtxidRelay()),
     ("sendaddrv2 after verack", lambda node: BTCSendAddrV2()),
@@ -375,6 +517,14 @@ def test_what_does_not(message: Any) -> None:
     client = Client(node)
     client.say(message)
     assert names(client.say(asks_up_to(node, 0))) == ["headers"]
+
+
+def test_an_element_that_is_too_long_for_a_filter() -> None:
+    client = Client(serving(1))
+    client.say(ANYTHING)
+    client.say(BTCFilterAdd(data=bytes(520)))
+    with pytest.raises(Misbehaved, match="filteradd of 521 bytes"):
+        client.say(BTCFilterAdd(data=bytes(521)))
 
 
 def test_limits_of_compact_filters() -> None:
@@ -421,7 +571,7 @@ def test_answers_are_made_when_there_is_room_for_them(monkeypatch: pytest.Monkey
 
 
 def test_floods_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "WAITING", 50)
+    monkeypatch.setattr(session, "WAITING", 5)
     node = serving(300)
     node.pool.max_count = 20
     node.state.addresses.limit = 100
@@ -435,17 +585,21 @@ def test_floods_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
         client.say(spend(node.store, 290, fee=number))
         client.say(BTCAddr(addresses=[BTCTimedNetAddr(timestamp=NOW, ip=random.randbytes(16), port=1)] * 100))
         client.say(BTCInv(inventory=[BTCInvVector(type="MSG_BLOCK", hash=random.randbytes(32))]))
-    other = serving(400, seed=9)
-    for start in range(1, 400, 10):
-        client.say(answering.headers_of([other.store.at(height) for height in range(start, start + 10)]))
+    other = serving(6_500, seed=9)
+    for start in range(1, 6_500, 1_000):
+        client.say(answering.headers_of([other.store.at(height) for height in range(start, min(start + 1000, 6501))]))
+    assert 2_000 <= len(client.session.to_fetch) <= 4_000
     assert len(node.pool) == 20 and len(node.state.addresses) <= 100
     assert len(client.session.known) == 100 and len(node.state.rejected) <= 100
-    assert len(reads_nothing.session.transactions) <= 50 and len(client.session.asked) <= 16
-    assert len(client.session.to_fetch) <= 4_000
-    for block in (other.store.at(height) for height in range(1, 20)):
-        forged = BTCCmpctBlock(header=block.header, shortids=[1], prefilled=[])
-        client.say(forged)
+    assert len(reads_nothing.session.transactions) == 5 and len(client.session.asked) <= 16
+    for number in range(20):
+        rival = node.store.copy()
+        rival.mine(b"", NOW, extra=bytes([number]))
+        assert names(client.say(BTCCmpctBlock(header=rival.tip.header, shortids=[1], prefilled=[]))) == ["getblocktxn"]
     assert len(client.session.asked) <= 17
+    client.say(answering.headers_of([other.store.at(height) for height in range(1, 11)]))
+    client.say(answering.headers_of([other.store.at(height) for height in range(1, 13)]))
+    assert len(client.session.to_fetch) == 12
 
 
 def test_unreadable_messages_are_ignored() -> None:
