@@ -18,7 +18,6 @@ Command = Callable[..., Any]
 T = TypeVar("T")
 
 
-
 def _a_file(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     if value == "-":
         raise click.BadParameter("the answers go to standard output", ctx, param)
