@@ -13,11 +13,11 @@ import sys
 from datetime import date
 from importlib.metadata import version
 
-from . import crawling, encryption, layers, network, reading
+from . import crawling, encryption, layers, network, proxying, reading
 from .measure import Row
 
 BENCHMARKS = {"layers": layers.rows, "encryption": encryption.rows, "reading": reading.rows, "network": network.rows,
-              "crawling": crawling.rows}
+              "crawling": crawling.rows, "proxying": proxying.rows}
 
 
 def main() -> int:
