@@ -124,7 +124,6 @@ class Proxied:
     def __init__(self, number: int, client: Side, target: Side, network: Network, handle: Handle | None,
                  record: Record | None, numbers: count[int]) -> None:
         self.number, self.client, self.target = number, client, target
-        self.counts = {"client": 0, "target": 0}
         self._undelivered = {"client": 0, "target": 0}
         self._network, self._handle, self._record, self._numbers = network, handle, record, numbers
         self._magic = network.magic
@@ -192,7 +191,6 @@ class Proxied:
                 self._magic = frames[-1].magic
                 await self._agreed.wait()
             for frame in frames:
-                self.counts[source.name] += 1
                 if self._handle:
                     await self._pass_handled(self._handle, frame, context, source, sink)
                 else:

@@ -40,7 +40,7 @@ class BTCProxy:
     :param record: called with each `Message`. One that was dropped, injected or (as both) changed has a `fate`.
     :param network: whose messages v2 carries
     :param listen_transport: "v1", "v2", or "auto" for what the client begins with; or a function that makes one
-    :param to_transport: "v1", "v2", or "auto" for v2, and v1 once the node did not answer that; or such a function
+    :param to_transport: "v1", "v2", or "auto" for v2, and v1 where the node does not answer that; or such a function
     :param keylog: file that takes the keys of both sides' v2 connections
     :param limit: connections at a time; more are turned away
     :param timeout: seconds for connecting to the node
@@ -186,13 +186,13 @@ class BTCProxy:
         except BaseException:
             side.stream.abort()
             raise
-        if transport.try_v1 and (transport.broken or side.stream.ended):
-            side.stream.abort()
-            self._falls_back = False  # nodes ban those who speak v2 to them again and again
-            self._make_opened = partial(opened, "v1", self._network)
-            log.info("%s does not answer v2: v1 from now on", format_endpoint(*self.to))
-            return Side("target", await self._connect(), self._make_opened())
-        return side
+        if not transport.try_v1 or not (transport.broken or side.stream.ended):
+            return side
+        side.stream.abort()
+        if transport.broken:  # it began like v1; one that closed may have had other reasons
+            self._falls_back, self._make_opened = False, partial(opened, "v1", self._network)
+            log.info("%s speaks v1: v1 from now on", format_endpoint(*self.to))
+        return Side("target", await self._connect(), opened("v1", self._network))
 
     async def _connect(self) -> ByteStream:
         loop = asyncio.get_running_loop()
