@@ -298,7 +298,8 @@ def connect(host: str, port: int | None = None, network: Network | str = "regtes
     :param port: the network's port without it
     :param network: its name, or a `Network`
     :param timeout: seconds for connecting, and for every answer
-    :param transport: "v1", "v2" (encrypted, BIP 324), or "auto" for v2 and v1 where the node does not answer that
+    :param transport: "v1", "v2" (encrypted, BIP 324), or "auto" for v2 and v1 where the node does not answer that; or
+        `V2Options` for a v2 that provokes
     :param keylog: a file that gets the key of a v2 connection: whoever has it can read a capture of the connection
     :param proxy: "host:port" of a SOCKS5 proxy, as 127.0.0.1:9050 for Tor; it resolves the name
     :param record: a file for what is said, from the first message on: a capture, as `read` and Wireshark read it

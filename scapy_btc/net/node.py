@@ -72,7 +72,7 @@ class BTCNode:
     :param max_peers: connections that others may open at a time; more are closed at once
     :param random: where nonces and choices come from: the same seed and clock give the same chain
     :param clock: what time it is, seconds since 1970
-    :param transport: what is spoken with those who connect: "v1", "v2" (BIP 324), or "auto" for either
+    :param transport: what is spoken with those who connect: "v1", "v2" (BIP 324), or "auto" for either; or `V2Options`
     :param keylog: file that gets the keys of v2 connections
     :param record: called with every message that comes or goes
     :param log: called with a line when a connection begins or ends
@@ -265,16 +265,18 @@ class BTCNode:
         """What connections have from the node."""
         return {"random": self._random, "own_nonces": self._nonces, "clock": self.clock}
 
-    async def _accept(self, *streams: asyncio.StreamReader | asyncio.StreamWriter) -> None:
-        reader, writer = streams
-        assert isinstance(reader, asyncio.StreamReader) and isinstance(writer, asyncio.StreamWriter)
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if sum(not link.connection.peer.outbound for link in self._links.values()) >= self.max_peers:
             writer.transport.abort()
             return
-        spoken = accepted(self._transport, self.options.network, self._keylog)
+        try:
+            spoken = accepted(self._transport, self.options.network, self._keylog)
+        except BTCError as error:
+            self._log(str(error))
+            writer.transport.abort()
+            return
         link = self._link(Connection(reader, writer, self._said, False, spoken, **self._means))
-        link.task = asyncio.current_task()
-        await self._run(link)
+        link.task = asyncio.create_task(self._run(link))
 
     def _link(self, connection: Connection) -> Link:
         async def instead(packet: BTC) -> bool:

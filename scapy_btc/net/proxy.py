@@ -39,8 +39,10 @@ class BTCProxy:
         direction of its connection. When it fails, its connection ends.
     :param record: called with each `Message`. One that was dropped, injected or (as both) changed has a `fate`.
     :param network: whose messages v2 carries
-    :param listen_transport: "v1", "v2", or "auto" for what the client begins with; or a function that makes one
-    :param to_transport: "v1", "v2", or "auto" for v2, and v1 where the node does not answer that; or such a function
+    :param listen_transport: "v1", "v2", `V2Options`, or "auto" for what the client begins with; or a function that
+        makes one
+    :param to_transport: "v1", "v2", `V2Options`, or "auto" for v2, and v1 where the node does not answer that;
+        or such a function
     :param keylog: file that takes the keys of both sides' v2 connections
     :param limit: connections at a time; more are turned away
     :param timeout: seconds for connecting to the node
@@ -54,10 +56,9 @@ class BTCProxy:
         self.to, self.listen, self.address = to, listen, listen
         self._handle, self._record, self._network = handle, record, network
         self._limit, self._timeout = limit, timeout
-        self._make_accepted = partial(accepted, listen_transport, network, keylog) if isinstance(
-            listen_transport, str) else listen_transport
-        self._make_opened = partial(opened, to_transport, network, keylog) if isinstance(
-            to_transport, str) else to_transport
+        self._make_accepted = listen_transport if callable(listen_transport) else partial(
+            accepted, listen_transport, network, keylog)
+        self._make_opened = to_transport if callable(to_transport) else partial(opened, to_transport, network, keylog)
         self._falls_back = to_transport == "auto"
         self._tasks: set[asyncio.Task[None]] = set()
         self._open: dict[int, Proxied] = {}

@@ -18,7 +18,7 @@ from ..networks import Network
 from ..wire.events import Frame
 from ..wire.transport import Transport, V1Transport
 from .dialing import dial
-from .transports import Choice, KeyLogFile, no_agreement, opened
+from .transports import Choice, KeyLogFile, is_held, no_agreement, opened
 
 READ = 1 << 18
 
@@ -114,7 +114,7 @@ def open_socket(host: str, port: int, network: Network, timeout: float = 10.0, p
     :param timeout: seconds for each of the two
     :param proxy: "host:port" of a SOCKS5 proxy
     :param transport: "v1", "v2" (BIP 324), or "auto" for v2 and, as Bitcoin Core does it, v1 in another connection
-        where the node closes the first one without an answer
+        where the node closes the first one without an answer; or `V2Options`
     :param keylog: file that gets the key of a v2 connection
 
     Raises Refused, TimedOut, Disconnected, HandshakeError; BTCError where the key log cannot be written.
@@ -124,7 +124,8 @@ def open_socket(host: str, port: int, network: Network, timeout: float = 10.0, p
     found = BTCStreamSocket(dial(host, port, timeout, proxy), network, spoken)
     failure: PeerError
     try:
-        found.agree(timeout)
+        if not is_held(transport):
+            found.agree(timeout)
         return found
     except TimeoutError:
         failure = TimedOut(f"{where}: {no_agreement(spoken, timeout)}")

@@ -15,8 +15,8 @@ from ..messages.catalogue import short_ids
 from ..networks import Network
 from ..wire.transport import Transport, V1Transport
 
-Choice = Literal["auto", "v1", "v2"]
-"""auto: what the other end speaks; where we speak first, v2 and then, in another connection, v1."""
+Choice = Literal["auto", "v1", "v2"] | V2Options
+"""auto: what the other end speaks; where we speak first, v2 and then, in another connection, v1. Options are for v2."""
 KeyLogFile = str | os.PathLike[str] | None
 
 
@@ -28,8 +28,13 @@ def opened(choice: Choice, network: Network, keylog: KeyLogFile = None) -> Trans
     if choice == "v1":
         return V1Transport(network)
     # nodes that know v1 only, as bcoin, ban for many bytes that are no message: an attempt says as little as possible
-    options = V2Options(garbage=b"") if choice == "auto" else None
+    options = choice if isinstance(choice, V2Options) else V2Options(garbage=b"") if choice == "auto" else None
     return V2Transport(network, True, short_ids(), options, on_key=_writing(keylog))
+
+
+def is_held(choice: Choice) -> bool:
+    """Whether the other end waits for our terminator until the user calls `release`, and we must not wait for it."""
+    return isinstance(choice, V2Options) and choice.hold_terminator
 
 
 def no_agreement(transport: Transport, timeout: float) -> str:
@@ -44,8 +49,9 @@ def accepted(choice: Choice, network: Network, keylog: KeyLogFile = None) -> Tra
     """The transport of a connection that we accept. With "auto" its `receive` may raise BTCError, too."""
     if choice == "v1":
         return V1Transport(network)
-    if choice == "v2":
-        return V2Transport(network, False, short_ids(), on_key=_writing(keylog))
+    if choice != "auto":
+        options = choice if isinstance(choice, V2Options) else None
+        return V2Transport(network, False, short_ids(), options, on_key=_writing(keylog))
     return ResponderTransport(network, short_ids(), on_key=_writing(keylog))
 
 
