@@ -51,7 +51,7 @@ def headers(form: str, store: str | None, after: bytes | None, count: int | None
             return
         file, chain = opened(store, network, stack)
         client = stack.enter_context(talking(network=network, **chosen))
-        expected = client.peer.version.start_height - chain.height
+        expected = (client.peer.version.start_height or 0) - chain.height
         heights = islice(fetched(client, chain, file), count)
         for number, height in enumerate(tracked(heights, count or expected, "Headers"), 1):
             show(form, "height", height, chain.at(height))
@@ -88,7 +88,7 @@ def fetched(client: Any, chain: HeaderChain, file: HeaderStore | None) -> Iterat
                 shown = chain.height
                 yield from range(taken.first, chain.height + 1)
             beside = taken.height if taken.beside else None
-        stated = client.peer.version.start_height
+        stated = client.peer.version.start_height or 0  # not said in older versions
         if beside:
             click.echo(f"scapy-btc: the node is on another branch, to height {beside:,}, which has not more work than "
                        f"the one known, to height {chain.height:,}", err=True)

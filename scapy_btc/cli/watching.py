@@ -20,14 +20,17 @@ from ..discovery.reach import kind_of_text, kind_to_crawl
 from ..errors import PeerError
 from ..layers.registry import printable
 from ..layers.txfields import coins
+from ..messages.addresses import BTCAddr, BTCAddrV2, BTCGetAddr
 from ..net.connection import Connection, Observer
 from ..net.pool import Candidates, keep_connected
 from ..net.record import Recorder
 from ..net.timeouts import timeout as limited
 from ..networks import Network
 from ..peer.options import PeerOptions
+from ..protocol import MAX_ADDR_TO_SEND
 from ..text import format_time, plural
 from .dumping import Dump
+from .finding import can_be_dialled
 from .talking import output
 
 SHOWN = 3
@@ -94,7 +97,7 @@ def watch_capture(source: str, lines: Lines, keylog: str | None) -> None:
     """The transactions of a capture, at its times."""
     with read(source, keylog=keylog) as messages:
         for message in messages:
-            if message.msgtype in ("inv", "tx", "block"):
+            if message.msgtype in ("inv", "tx", "block") and message.checksum != "bad":
                 _, seen = lines.watch.receive(message.source, message.packet.payload, message.time_ns / 1e9)
                 if seen:
                     try:
@@ -114,8 +117,6 @@ class Watching:
         agent = printable((said.user_agent or b"").decode("utf-8", "backslashreplace"))
         click.echo(f"connected to {connection.address} {agent}", err=True)
         if self.learn:
-            from ..messages.addresses import BTCGetAddr
-
             connection.post(BTCGetAddr())
 
     def message(self, connection: Connection, packet: Any) -> None:
@@ -123,8 +124,8 @@ class Watching:
         asked, seen = self.watch.receive(connection.address, message, time.time())
         for question in asked:
             connection.post(question)
-        if self.learn and packet.msgtype in ("addr", "addrv2"):
-            for entry in message.addresses:
+        if self.learn and isinstance(message, (BTCAddr, BTCAddrV2)):
+            for entry in message.addresses[:MAX_ADDR_TO_SEND]:
                 self.learn(str(getattr(entry, "ip", None) or entry.address), entry.port)
         if seen:
             self.lines.show(seen)
@@ -151,7 +152,7 @@ def watch_nodes(ends: list[tuple[str, int]], count: int, network: Network, lines
     kind = kind_to_crawl(network, (host for host, _ in ends))
 
     def learn(host: str, port: int) -> None:
-        if port and kind_of_text(host) == kind:
+        if port and kind_of_text(host) == kind and can_be_dialled(host, how["proxy"]):
             candidates.add((host, port))
 
     handler = Watching(lines, learn if count > len(ends) else None)

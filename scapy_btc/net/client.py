@@ -184,7 +184,7 @@ class BTCClient(BlockingConnection):
         Raises InvalidHeader with height and reason, TooMuch, and PeerError where the peer only repeats itself; what
         was valid remains in the chain.
         """
-        sync = HeaderSync(chain, self.peer.version.start_height if self.peer.version else 0)
+        sync = HeaderSync(chain, (self.peer.version.start_height or 0) if self.peer.version else 0)
         while not sync.complete:
             self.send(sync.request)
             answer = self._unless_silent(sync.fits, "no headers that follow a known block")

@@ -69,7 +69,7 @@ class PoolHandler(Protocol):
         """The handshake is done."""
 
     def message(self, connection: Connection, packet: Any) -> None:
-        """A packet came."""
+        """A packet came, whose checksum is right."""
 
     def closed(self, endpoint: str, reason: PeerError) -> None:
         """A connection ended, or could not be made."""
@@ -104,14 +104,17 @@ async def keep_connected(count: int, candidates: Candidates, options: PeerOption
                 if connection.transport.name == "v1":
                     only_v1.add(endpoint)
                 await connection.handshake()
+                if address in connections:  # of a node that is known by two names
+                    raise PeerError(f"{format_endpoint(*endpoint)} is {address}, which is connected already")
                 agreed = True
-                connections[connection.address] = connection
+                connections[address] = connection
                 handler.opened(connection)
                 try:
                     async for packet in connection.messages():
-                        handler.message(connection, packet)
+                        if connection.intact:
+                            handler.message(connection, packet)
                 finally:
-                    del connections[connection.address]
+                    del connections[address]
         except PeerError as error:
             handler.closed(address, error)
         return agreed

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from scapy_btc.all import BTC, BTCVerack, BTCVersion
+from scapy_btc.all import BTC, BTCPing, BTCVerack, BTCVersion
 from scapy_btc.errors import PeerError
 from scapy_btc.net import pool
 from scapy_btc.net.connection import Connection
@@ -58,13 +58,15 @@ class Notes:
     def __init__(self) -> None:
         self.opened_: list[str] = []
         self.closed_: list[tuple[str, str]] = []
+        self.nonces: list[int] = []
         self.most = 0
 
     def opened(self, connection: Connection) -> None:
         self.opened_.append(connection.address)
 
     def message(self, connection: Connection, packet: Any) -> None:
-        pass
+        if packet.msgtype == "ping":
+            self.nonces.append(packet.nonce)
 
     def closed(self, endpoint: str, reason: PeerError) -> None:
         self.closed_.append((endpoint, str(reason)))
@@ -119,3 +121,36 @@ def test_peers_that_end_hang_and_talk_nonsense(monkeypatch: pytest.MonkeyPatch) 
     assert "no handshake within 0.5 s" in reasons[hanging]
     assert "no message of Bitcoin's" in reasons[talking]
     assert notes.most <= 2
+
+
+def test_a_node_of_two_names_is_connected_once_and_wrong_checksums_are_not_heard() -> None:
+    begun: list[asyncio.StreamWriter] = []
+
+    async def treat(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        begun.append(writer)
+        writer.write(GREETING)
+        await reader.readuntil(b"verack")
+        if len(begun) == 2:
+            await asyncio.sleep(0.2)  # both have had their chance
+            wrong, right = (bytes(BTC(magic="regtest") / BTCPing(nonce=nonce)) for nonce in (7, 8))
+            for each in begun:
+                each.write(wrong[:20] + b"\0" * 4 + wrong[24:] + right)
+                each.close()
+        await reader.read()
+
+    async def run() -> Notes:
+        server = await asyncio.start_server(treat, "127.0.0.1", 0)
+        port, notes = server.sockets[0].getsockname()[1], Notes()
+        with suppress(asyncio.TimeoutError):  # 127.1 is the same address, written as inet_aton(3) takes it
+            await asyncio.wait_for(keep_connected(
+                2, Candidates([("127.0.0.1", port), ("127.1", port)]), PeerOptions(), notes, timeout=5), 0.9)
+        for each in begun:
+            each.close()
+        server.close()
+        await asyncio.sleep(0.1)
+        return notes
+
+    notes = asyncio.run(run())
+    assert (len(begun), len(notes.opened_)) == (2, 1)
+    assert any("which is connected already" in reason for _, reason in notes.closed_)
+    assert notes.nonces == [8]

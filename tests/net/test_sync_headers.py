@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from bcoin import BcoinNode, missing
-from misbehaving import connect
+from misbehaving import VERACK, answers, connect, packet, serving
 from real_headers import mine, time_of
 
 from scapy_btc.chain.headers import HeaderChain
@@ -230,6 +230,18 @@ def test_a_node_that_says_nothing(liar: Callable[..., int]) -> None:
     with (connect("127.0.0.1", liar(lambda number: None, pongs=False), timeout=0.5) as client,
           pytest.raises(TimedOut, match=r"no answer within 0.5 s \(no headers that follow a known block\)")):
         list(client.sync_headers(chain))
+
+
+def test_an_old_node_that_states_no_height(tmp_path: Path) -> None:
+    page = BTCHeaders(compactsize.encode(3) + b"".join(header + b"\0" for header in row(3)))
+    version = packet(BTCVersion(bytes(BTCVersion())[:46]))  # as before 106: it ends after `receiver_address`
+    with serving(answers(lambda asked: [page] if isinstance(asked, BTCGetHeaders) else None, version + VERACK)) as port:
+        with connect("127.0.0.1", port) as client:
+            chain = HeaderChain(REGTEST)
+            assert client.peer.version is not None and client.peer.version.start_height is None
+            assert len(list(client.sync_headers(chain))) == 1 and chain.height == 3
+        lines, _ = run("--transport", "v1", f"127.0.0.1:{port}")
+        assert len(lines) == 3
 
 
 def test_headers_without_end(liar: Callable[..., int]) -> None:
