@@ -121,9 +121,10 @@ def open_socket(host: str, port: int, network: Network, timeout: float = 10.0, p
     """
     where = format_endpoint(host, port)
     spoken = opened(transport, network, keylog)
-    found = BTCStreamSocket(dial(host, port, timeout, proxy), network, spoken)
+    sock = dial(host, port, timeout, proxy)
     failure: PeerError
     try:
+        found = BTCStreamSocket(sock, network, spoken)
         if not is_held(transport):
             found.agree(timeout)
         return found
@@ -135,9 +136,9 @@ def open_socket(host: str, port: int, network: Network, timeout: float = 10.0, p
         reason = getattr(error, "strerror", None) or "the peer closed the connection"
         failure = Disconnected(f"{where}: {reason} during the v2 handshake")
     except BaseException:
-        found.close()
+        sock.close()
         raise
-    found.close()
+    sock.close()
     if transport == "auto" and spoken.try_v1 and not isinstance(failure, TimedOut):
         return BTCStreamSocket(dial(host, port, timeout, proxy), network)
     raise failure

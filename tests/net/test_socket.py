@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import select
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -12,8 +14,10 @@ import pytest
 from scapy.sendrecv import sniff
 
 from scapy_btc.all import BTC, BTCBlock, BTCMalformed, BTCPing, BTCPong, BTCTx, BTCTxOut
-from scapy_btc.errors import FormatError
-from scapy_btc.net.socket import BTCStreamSocket
+from scapy_btc.errors import Disconnected, FormatError
+from scapy_btc.net import socket as module
+from scapy_btc.net.socket import BTCStreamSocket, open_socket
+from scapy_btc.net.transports import Choice
 from scapy_btc.networks import REGTEST
 
 PAIR = tuple[BTCStreamSocket, socket.socket]
@@ -146,3 +150,27 @@ def test_scapys_own_functions_work(pair: PAIR) -> None:
     assert reply is not None and reply.nonce == 5 and BTCPong in reply
     theirs.sendall(bytes(ping(1)) + bytes(ping(2)) + bytes(ping(3)))
     assert [p.nonce for p in sniff(opened_socket=ours, count=3, timeout=5)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("transport", ["v2", "auto"])
+def test_a_connection_that_is_reset_before_anything_is_sent(transport: Choice, monkeypatch: pytest.MonkeyPatch) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    dialled: list[socket.socket] = []
+
+    def dial(host: str, port: int, timeout: float, proxy: str | None) -> socket.socket:
+        ours = socket.create_connection((host, port), timeout)
+        theirs, _ = listener.accept()
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        theirs.close()  # a reset
+        select.select([ours], [], [], 10)
+        dialled.append(ours)
+        return ours
+
+    monkeypatch.setattr(module, "dial", dial)
+    with listener:
+        if transport == "v2":
+            with pytest.raises(Disconnected, match="Connection reset by peer during the v2 handshake"):
+                open_socket(*listener.getsockname(), REGTEST, transport="v2")
+        else:
+            open_socket(*listener.getsockname(), REGTEST).close()  # the second attempt says nothing by itself
+    assert len(dialled) == (1 if transport == "v2" else 2) and all(sock.fileno() == -1 for sock in dialled)
