@@ -24,12 +24,16 @@ MAX_ADDR_RELAYED = 10
 
 
 def news(node: NodeState, session: Session) -> Iterator[BTCMessage]:
-    """What waits to be announced to a peer."""
+    """Blocks and transactions that wait to be announced to a peer."""
     if session.blocks:
         yield from _blocks(node, session)
     while session.transactions:
         entries = [session.transactions.pop(txid) for txid in list(islice(session.transactions, MAX_INV_ANNOUNCED))]
         yield from _transactions(node, session, [entry.tx.txid for entry in entries])
+
+
+def addresses(node: NodeState, session: Session) -> Iterator[BTCMessage]:
+    """The addresses that wait to be told to a peer. Not at once: those of many messages go in one."""
     if session.addresses:
         told = [session.addresses.popleft() for _ in range(min(len(session.addresses), MAX_ADDR_TO_SEND))]
         message = node.addresses.message(told, "sendaddrv2" in session.peer.agreed)

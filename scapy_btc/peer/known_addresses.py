@@ -62,15 +62,15 @@ class KnownAddresses:
         self._entries[address] = Entry(services, max(time, known.time if known else 0))
 
     def learn(self, message: BTCAddr | BTCAddrV2, now: float) -> list[Address]:
-        """Take what a peer tells; those of them that are fresh enough to be told to others at once."""
+        """Take what a peer tells; those of them that are new, and fresh enough to be told to others at once."""
         fresh = []
         for address, entry in addresses_in(message):
             time = entry.time
             if time <= OLDEST_TIME or time > now + FRESH:
                 time = int(now) - PENALTY
-            self.add(address, entry.services, time)
-            if time > now - FRESH:
+            if time > now - FRESH and address not in self._entries:
                 fresh.append(address)
+            self.add(address, entry.services, time)
         return fresh
 
     def some(self) -> list[Address]:

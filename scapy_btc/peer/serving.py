@@ -18,7 +18,7 @@ from ..messages.transactions import BTCTx
 from ..networks import REGTEST, Network
 from ..protocol import MAX_ADDR_TO_SEND, MAX_MONEY, MAX_SCRIPT_ELEMENT_SIZE, ServiceFlags
 from . import answering, fetching
-from .announcing import news, relay_addresses
+from .announcing import addresses, news, relay_addresses
 from .behaviour import Peer
 from .block_store import BlockStore, Change
 from .filtering import LoadedFilter
@@ -128,8 +128,8 @@ class Serving:
         self.state.now = now
         for session in list(self.sessions):
             fetching.give_up(self.state, session)
-        for session in list(self.sessions):
-            for message in fetching.next_blocks(self.state, session):
+        for session in [session for session in self.sessions if session.greeted]:
+            for message in (*fetching.next_blocks(self.state, session), *addresses(self.state, session)):
                 yield session, message
 
     # What the owner of the node does

@@ -117,7 +117,7 @@ class Session:
     @property
     def has_news(self) -> bool:
         """Whether something waits to be announced to it."""
-        return bool(self.transactions or self.blocks or self.addresses)
+        return bool(self.transactions or self.blocks)
 
     def announce(self, entry: PoolEntry) -> None:
         """Announce a transaction with the next ones, unless the peer wants none like it."""

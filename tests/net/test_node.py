@@ -159,7 +159,8 @@ def test_relays_between_nodes_that_do_not_know_each_other() -> None:
             await left.wait_until(lambda: left.tip == right.tip)
             assert len(left.pool) == 0 and left.height == middle.height == 102
             # nodes that open connections say where they listen
-            assert {known.port for known in middle.serving.state.addresses} == {left.address[1], right.address[1]}
+            ports = {left.address[1], right.address[1]}
+            await middle.wait_until(lambda: {known.port for known in middle.serving.state.addresses} == ports)
 
     run(use)
 

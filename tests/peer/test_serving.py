@@ -300,12 +300,23 @@ def test_fresh_addresses_go_on_to_two_others() -> None:
     fresh = BTCNetAddrV2(timestamp=NOW - 60, services=9, address="192.0.2.1", port=8333)
     stale = BTCNetAddrV2(timestamp=NOW - 6000, services=9, address="192.0.2.2", port=8333)
     clients[0].say(BTCAddrV2(addresses=[fresh, stale]))
-    told = [client.news() for client in clients]
+    told = told_addresses(node, clients)
     assert not told[0] and sum(map(len, told)) == 2
     assert {str(m.addresses[0].address) for messages in told for m in messages} == {"192.0.2.1"}
     assert len(node.state.addresses) == 2
+    clients[1].say(BTCAddrV2(addresses=[fresh]))
     clients[0].say(BTCAddrV2(addresses=[replace_port(fresh, port) for port in range(1, 12)]))
-    assert not any(client.news() for client in clients)  # more than 10 at once are an answer, not news
+    assert not any(told_addresses(node, clients))  # nothing new; more than 10 at once are an answer
+    for port in range(12, 15):
+        clients[0].say(BTCAddrV2(addresses=[replace_port(fresh, port)]))
+    told = told_addresses(node, clients)
+    assert sum(len(message.addresses) for messages in told for message in messages) == 6 and max(map(len, told)) == 1
+
+
+def told_addresses(node: Serving, clients: list[Client]) -> list[list[Any]]:
+    """What each of them is told when time has passed."""
+    told = list(node.tick(NOW))
+    return [[message for whose, message in told if whose is client.session] for client in clients]
 
 
 def replace_port(entry: Any, port: int) -> Any:
@@ -337,7 +348,7 @@ def test_who_told_an_address_is_not_told_it() -> None:
         client.say(BTCGetAddr())
     for number in range(10):
         clients[0].say(BTCAddr(addresses=[BTCTimedNetAddr(timestamp=NOW, services=1, ip=f"192.0.2.{number}", port=1)]))
-        assert [len(client.news()) for client in clients] == [0, 1, 1]
+        assert [len(messages) for messages in told_addresses(node, clients)] == [0, 1, 1]
 
 
 # Asking
