@@ -222,7 +222,7 @@ def _take(node: NodeState, session: Session, payload: bytes) -> Answers:
     try:
         change = node.store.add(payload, node.now)
     except (Rejected, InvalidHeader, FormatError) as error:
-        if getattr(error, "reason", "") == "prev-blk-not-found":
+        if getattr(error, "reason", "") == "prev-blk-not-found" and node.store.get(payload[4:36]) is None:
             yield from ask_headers(node, session)
         elif getattr(error, "reason", "") not in UNCERTAIN:
             raise Misbehaved(f"a block that is wrong: {error}") from error

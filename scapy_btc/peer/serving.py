@@ -31,6 +31,8 @@ from .transaction import Tx
 SERVICES = (ServiceFlags.NODE_NETWORK | ServiceFlags.NODE_BLOOM | ServiceFlags.NODE_WITNESS
             | ServiceFlags.NODE_COMPACT_FILTERS | ServiceFlags.NODE_NETWORK_LIMITED | ServiceFlags.NODE_P2P_V2)
 COMPACT_VERSION = 2
+BEFORE_VERACK = ("wtxidrelay", "sendaddrv2", "feature")
+"""For these Bitcoin Core disconnects when they come later; others it does not know, or ignores."""
 
 Handler = Callable[[NodeState, Session, Any], Iterator[BTCMessage]]
 
@@ -103,7 +105,7 @@ class Serving:
             yield from self._greet(session)
         if not isinstance(message, BTCMessage):
             return  # nobody knows it, or it cannot be read: Core ignores both
-        if message.before_verack and session.greeted and message.msgtype not in ("version", "verack"):
+        if message.msgtype in BEFORE_VERACK and session.greeted:
             raise Misbehaved(f"{message.msgtype} after verack")
         handler = HANDLERS.get(message.msgtype)
         if handler and (session.greeted or (message.before_verack is None and peer.version is not None)):

@@ -39,6 +39,7 @@ from scapy_btc.all import (
     BTCSendAddrV2,
     BTCSendCmpct,
     BTCSendHeaders,
+    BTCSendPackages,
     BTCTimedNetAddr,
     BTCTx,
     BTCVerack,
@@ -525,6 +526,7 @@ def test_what_ends_a_connection(reason: str, message: Callable[[Serving], Any]) 
     many(BTCInv, 50_000), many(BTCGetData, 50_000), BTCGetHeaders(locator=[bytes(32)] * 101),
     BTCAddr(addresses=[bytes(30)] * 1000), BTCHeaders(), BTCFilterLoad(filter=bytes(36_000), n_hash_funcs=50),
     BTCGetHeaders(stop="ab" * 32), BTCGetBlockTxn(block_hash="ab" * 32, indexes=[5]), BTCBlockTxn(),
+    BTCSendPackages(), BTCVersion(), BTCVerack(),
     BTCSendCmpct(announce=1, version=1), BTCFeeFilter(feerate=-1), BTCTx(),
 ], ids=lambda message: message.msgtype)
 def test_what_does_not(message: Any) -> None:
