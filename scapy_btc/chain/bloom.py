@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import log
 from typing import NamedTuple
 
@@ -55,9 +56,9 @@ class BloomFilter:
         size, hash_funcs = recommended_size(elements, false_positive_rate)
         return cls(bytes(size), hash_funcs, tweak)
 
-    def _bits(self, element: bytes) -> list[int]:
+    def _bits(self, element: bytes) -> Iterator[int]:
         modulus = 8 * len(self.data)
-        return [murmur3(i * _SEED_STEP + self.tweak, element) % modulus for i in range(self.hash_funcs)]
+        return (murmur3(i * _SEED_STEP + self.tweak, element) % modulus for i in range(self.hash_funcs))
 
     def insert(self, element: bytes) -> None:
         """Add an element; hashes in wire order. A filter without bytes stays as it is."""

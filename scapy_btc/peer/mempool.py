@@ -107,9 +107,8 @@ class Mempool:
         parent = self._entries.get(outpoint[:32])
         if parent is None:
             return self._coins.coin(outpoint)
-        outputs = list(parent.tx.outputs())
-        index = int.from_bytes(outpoint[32:], "little")
-        return Coin(*outputs[index], self._coins.height + 1, False) if index < len(outputs) else None
+        output = parent.tx.output(int.from_bytes(outpoint[32:], "little"))
+        return Coin(*output, self._coins.height + 1, False) if output else None
 
     def follow(self, returned: Iterable[Tx], confirmed: Collection[bytes]) -> None:
         """The chain has changed: drop what is confirmed or no longer possible.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -38,7 +39,7 @@ class Tx:
     Raises FormatError for bytes that are none.
     """
 
-    __slots__ = ("_buffer", "_places", "txid", "wtxid")
+    __slots__ = ("_buffer", "_output_starts", "_places", "txid", "wtxid")
 
     def __init__(self, buffer: bytes, places: Places | None = None) -> None:
         if places is None:
@@ -46,6 +47,7 @@ class Tx:
             if places[-1] != len(buffer):
                 raise FormatError("bytes after the end of the transaction")
         self._buffer, self._places = buffer, places
+        self._output_starts: array[int] | None = None
         self.txid = txid_at(buffer, places)
         self.wtxid = sha256d(self.raw) if self.has_witness else self.txid
 
@@ -93,6 +95,19 @@ class Tx:
             value, length, script, end = BTCTxOut.plan.starts(buffer, p, stop)
             yield TxOutput(int.from_bytes(buffer[value:length], "little", signed=True), buffer[script:end])
             p = end
+
+    def output(self, index: int) -> TxOutput | None:
+        """The output of that number; None where there are fewer. They are walked through once only."""
+        if self._output_starts is None:
+            p, stop, starts = self._places[6], self._places[7], array("I")
+            while p < stop:
+                starts.append(p)
+                p = BTCTxOut.plan.starts(self._buffer, p, stop)[-1]
+            self._output_starts = starts
+        if index >= len(self._output_starts):
+            return None
+        value, length, script, end = BTCTxOut.plan.starts(self._buffer, self._output_starts[index], self._places[7])
+        return TxOutput(int.from_bytes(self._buffer[value:length], "little", signed=True), self._buffer[script:end])
 
     def outpoint(self, index: int) -> bytes:
         """The 36 wire bytes that name one of its outputs."""

@@ -6,8 +6,10 @@ from bitcoin.bloom import CBloomFilter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scapy_btc.chain import bloom as module
 from scapy_btc.chain.bloom import BloomFilter, recommended_size
 from scapy_btc.errors import FormatError
+from scapy_btc.wire.hashes import murmur3
 
 # Bitcoin Core, src/test/bloom_tests.cpp, bloom_create_insert_serialize(_with_tweak)
 INSERTED = [
@@ -109,3 +111,12 @@ def test_at_the_limits():
     bloom = BloomFilter(bytes(36_000), 50, 2**32 - 1)
     bloom.insert(b"x")
     assert b"x" in bloom
+
+
+def test_the_first_bit_that_is_missing_ends_the_look(monkeypatch):
+    seeds = []
+    monkeypatch.setattr(module, "murmur3", lambda seed, data: seeds.append(seed) or murmur3(seed, data))
+    assert b"anything" not in BloomFilter(bytes(36_000), 50)
+    assert len(seeds) == 1
+    assert b"anything" in BloomFilter(b"\xff" * 36_000, 50)
+    assert len(seeds) == 51

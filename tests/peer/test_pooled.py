@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 from random import Random
 
 import pytest
@@ -146,3 +147,18 @@ def test_its_size_is_bounded(store: BlockStore) -> None:
         with pytest.raises(Rejected) as error:
             pool.add(tx(spend(store, 3)))
         assert error.value.reason == "mempool full"
+
+
+def test_a_child_of_many_outputs_costs_what_it_is_long(store: BlockStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, read = Mempool(store), BTCTxOut.plan.starts
+    parent = tx(spend(store, 1, outputs=3_000, script=b"\x51"))
+    pool.add(parent)
+    txid, calls = hash_hex(parent.txid), count()
+    child = tx(BTCTx(inputs=[BTCTxIn(previous_output=BTCOutPoint(hash=txid, index=number)) for number in range(2_000)],
+                     outputs=[BTCTxOut(value=1)]))
+    monkeypatch.setattr(BTCTxOut.plan, "starts", lambda *place: (next(calls), read(*place))[1])
+    assert pool.add(child).fee == 2_000 * (4_999_990_000 // 3_000) - 1
+    assert next(calls) < 10_000  # outputs read: those of the parent once, and one for each input
+    for missing in (3_000, 2**32 - 1):
+        with pytest.raises(Rejected, match="missingorspent"):
+            pool.add(tx(spend_of(txid, [1], missing)))
