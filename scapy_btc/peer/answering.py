@@ -8,7 +8,7 @@ makes the next one when there is room for it. Raises Misbehaved where Bitcoin Co
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from ..chain.block_filter import filter_hash
 from ..errors import FormatError, Misbehaved
@@ -30,12 +30,14 @@ from ..protocol import (
     InvType,
     ServiceFlags,
 )
+from ..wire import compactsize
 from .answers import vectors_in
 from .block import Block
 from .compact import asked_transactions, compact
 from .session import NodeState, Session
 
 Answers = Iterator[BTCMessage]
+T = TypeVar("T", bound=BTCMessage)
 
 NOTHING = bytes(32)
 BASIC = 0
@@ -45,6 +47,12 @@ TRANSACTIONS = (InvType.MSG_TX, InvType.MSG_WITNESS_TX, InvType.MSG_WTX)
 def vector(kind: int, of: bytes) -> bytes:
     """An inventory vector's bytes."""
     return kind.to_bytes(4, "little") + of
+
+
+def inventory(cls: type[T], vectors: list[bytes]) -> T:
+    """A message of these inventory vectors; none becomes a Packet: there may be 50,000."""
+    message: T = cls.from_wire(compactsize.encode(len(vectors)) + b"".join(vectors))
+    return message
 
 
 def headers_of(blocks: list[Block]) -> BTCHeaders:
@@ -88,7 +96,7 @@ def getblocks(node: NodeState, session: Session, message: Any) -> Answers:
     if len(found) == MAX_GETBLOCKS_RESULTS:
         session.continue_from = found[-1][4:]
     if found:
-        yield BTCInv(inventory=found)
+        yield inventory(BTCInv, found)
 
 
 def locator_of(message: Any) -> tuple[list[bytes], bytes]:
@@ -116,9 +124,9 @@ def getdata(node: NodeState, session: Session, message: Any) -> Answers:
             yield from _block_as(node, session, block, kind)
             if of == session.continue_from:
                 session.continue_from = b""
-                yield BTCInv(inventory=[vector(InvType.MSG_BLOCK, node.store.tip.hash)])
+                yield inventory(BTCInv, [vector(InvType.MSG_BLOCK, node.store.tip.hash)])
     if missing:
-        yield BTCNotFound(inventory=missing)
+        yield inventory(BTCNotFound, missing)
 
 
 def _block_as(node: NodeState, session: Session, block: Block, kind: int) -> Answers:
@@ -160,7 +168,7 @@ def mempool(node: NodeState, session: Session, message: Any) -> Answers:
         session.learn_transaction(entry.tx)
         found.append(vector(kind, entry.tx.wtxid if session.by_wtxid else entry.tx.txid))
     for start in range(0, len(found), MAX_INV_SZ):
-        yield BTCInv(inventory=found[start:start + MAX_INV_SZ])
+        yield inventory(BTCInv, found[start:start + MAX_INV_SZ])
 
 
 def need_bloom(node: NodeState, what: str) -> None:

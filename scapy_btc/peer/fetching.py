@@ -26,7 +26,7 @@ from ..protocol import (
     ServiceFlags,
 )
 from ..wire.hashes import sha256d
-from .answering import vector
+from .answering import inventory, vector
 from .answers import vectors_in
 from .block import HEADER
 from .block_store import Change
@@ -70,7 +70,7 @@ def inv(node: NodeState, session: Session, message: Any) -> Answers:
     if new_block:
         yield from ask_headers(node, session)
     for start in range(0, len(new), MAX_GETDATA_SZ):
-        yield BTCGetData(inventory=new[start:start + MAX_GETDATA_SZ])
+        yield inventory(BTCGetData, new[start:start + MAX_GETDATA_SZ])
 
 
 def _fetched_as(session: Session, kind: int) -> int:
@@ -147,7 +147,7 @@ def next_blocks(node: NodeState, session: Session) -> Answers:
     if session.compact and len(session.to_fetch) == 1:
         kind = InvType.MSG_CMPCT_BLOCK
     session.asked.update(dict.fromkeys(wanted, node.now + BLOCK_TIMEOUT))
-    yield BTCGetData(inventory=[vector(kind, of) for of in wanted])
+    yield inventory(BTCGetData, [vector(kind, of) for of in wanted])
 
 
 def give_up(node: NodeState, session: Session) -> None:
@@ -213,7 +213,7 @@ def _take_made(node: NodeState, session: Session, partial: PartialBlock) -> Answ
 
 
 def _whole(session: Session, block_hash: bytes) -> Answers:
-    yield BTCGetData(inventory=[vector(InvType.MSG_WITNESS_BLOCK, block_hash)])
+    yield inventory(BTCGetData, [vector(InvType.MSG_WITNESS_BLOCK, block_hash)])
 
 
 def _take(node: NodeState, session: Session, payload: bytes) -> Answers:

@@ -619,6 +619,22 @@ def test_floods_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(client.session.to_fetch) == 12
 
 
+def test_an_entry_of_a_long_inventory_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client(serving())
+    entries = b"".join((1).to_bytes(4, "little") + number.to_bytes(32, "little") for number in range(1, 50_001))
+    made: list[object] = []
+    init = BTCInvVector.__init__
+    monkeypatch.setattr(BTCInvVector, "__init__",
+                        lambda self, *of, **more: (made.append(self), init(self, *of, **more))[1])
+    missing, = client.say(BTCGetData(encode(50_000) + entries))
+    asked = client.say(BTCInv(encode(50_000) + entries))
+    assert made == []
+    assert names([missing, *asked]) == ["notfound", *["getdata"] * 50]
+    assert missing.self_build() == encode(50_000) + entries
+    with_witness = b"".join(b"\1\0\0\x40" + entries[p + 4:p + 36] for p in range(0, len(entries), 36))
+    assert b"".join(each.self_build()[3:] for each in asked) == with_witness
+
+
 def test_unreadable_messages_are_ignored() -> None:
     node = serving(3)
     client = Client(node)
