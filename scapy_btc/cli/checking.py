@@ -13,8 +13,9 @@ import click
 from ..discovery.addressbook import AddressBook
 from ..discovery.external import ExternalAddress, http_address
 from ..discovery.reach import Kind, kind_to_crawl
-from ..discovery.visit import Limits, Visit, visit_all
+from ..discovery.visit import Limits, Visit, suiting, visit_all
 from ..errors import FormatError
+from ..net.transports import Choice
 from ..networks import Network
 from ..peer.options import PeerOptions
 from ..text import plural
@@ -38,7 +39,7 @@ class Checks:
             self.external.add(visit.host, str(visit.version["receiver_address"]["ip"]))
         if self.book:
             self.book.tried(visit.host, visit.port, int(time.time()), visit.error, visit.reason, visit.version,
-                            visit.latency)
+                            visit.latency, transport=visit.transport)
 
     def close(self, external: bool) -> None:
         """The closing lines."""
@@ -54,13 +55,14 @@ class Checks:
 
 
 def check(nodes: Iterable[str], network: Network, store: str | None, dns: bool, nameserver: str | None, limit: int,
-          concurrency: int, timeout: float, proxy: str | None, external: bool, url: str | None, form: str) -> int:
+          concurrency: int, timeout: float, transport: Choice, keylog: str | None, proxy: str | None, external: bool,
+          url: str | None, form: str) -> int:
     """Check nodes and print what comes of it; how many are alive."""
     named = [endpoint(text, network.port) for text in nodes]
     kind = kind_to_crawl(network, [host for host, _ in named])
     with ExitStack() as stack:
         book = stack.enter_context(AddressBook(store, network)) if store else None
-        ends = dict.fromkeys(named)
+        ends = dict.fromkeys(named, transport)
         if book:
             for host, port in named:
                 with suppress(FormatError):  # a name
@@ -69,16 +71,20 @@ def check(nodes: Iterable[str], network: Network, store: str | None, dns: bool, 
             for source, told in asyncio.run(first_peers(network, nameserver, proxy)).items():
                 if book:
                     book.add(told, source, int(time.time()))
-                ends |= dict.fromkeys((entry.address, entry.port) for entry in told)
+                for entry in told:  # a seed itself may speak v2: Bitcoin Core tries it, too
+                    spoken = transport if proxy else suiting(transport, entry.services)
+                    ends.setdefault((entry.address, entry.port), spoken)
         if book:
-            ends |= dict.fromkeys(book.best(limit, reachable(proxy), int(time.time())))
+            for host, port, services in book.best(limit, reachable(proxy), int(time.time())):
+                ends.setdefault((host, port), suiting(transport, services))
         chosen, passed = _choose(ends, limit, proxy)
         if passed:
             click.echo(f"{passed} {plural(passed, 'node')} on networks that cannot be reached"
                        f"{'' if proxy else ' without --proxy'}", err=True)
         checks = Checks(form, book, kind)
         limits = Limits(connect=timeout, seconds=timeout)
-        asyncio.run(visit_all(chosen, PeerOptions(network, relay=False), limits, concurrency, checks, proxy))
+        asyncio.run(visit_all([(*end, ends[end]) for end in chosen], PeerOptions(network, relay=False), limits,
+                              concurrency, checks, proxy, keylog=keylog))
     checks.close(external)
     if url:
         address = http_address(url, timeout)

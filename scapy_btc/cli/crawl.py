@@ -31,7 +31,11 @@ Examples:
 @click.option("--max-nodes", type=click.IntRange(min=0), metavar="N", help="Stop after N visits.")
 @click.option("--max-time", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop after so long.")
 @click.option("--peer-time", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True,
-              metavar="SECONDS", help="How long one conversation may take.")
+              metavar="SECONDS", help="How long one visit may take.")
+@click.option("--transport", type=options.TRANSPORTS, default="auto", show_default=True,
+              help="auto: encrypted (v2, BIP 324) with START and with nodes that are said to speak it, or v1 where "
+                   "they do not answer that; v1 with all others.")
+@options.written_keylog
 @click.option("--proxy", metavar="HOST:PORT",
               help="Connect through this SOCKS5 proxy, as 127.0.0.1:9050 for Tor; it also resolves names.")
 @click.option("--nameserver", metavar="HOST[:PORT]", help="Ask this name server, not those of the system.")

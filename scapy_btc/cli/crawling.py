@@ -20,6 +20,7 @@ from ..discovery.export import write_csv, write_parquet
 from ..discovery.reach import kind_to_crawl
 from ..discovery.visit import Limits, Visit
 from ..layers.registry import printable
+from ..net.transports import Choice
 from ..networks import Network
 from ..protocol import BIP155_NETWORK_NAMES
 from ..text import plural
@@ -31,8 +32,8 @@ LINE = 10.0
 
 
 def run(starts: Iterable[str], network: Network, store: str | None, concurrency: int, rate: float,
-        max_nodes: int | None, max_time: float | None, peer_time: float, proxy: str | None, nameserver: str | None,
-        csv: str | None, parquet: str | None, form: str) -> int:
+        max_nodes: int | None, max_time: float | None, peer_time: float, transport: Choice, keylog: str | None,
+        proxy: str | None, nameserver: str | None, csv: str | None, parquet: str | None, form: str) -> int:
     """Crawl, print, export; the exit status."""
     allow_open(concurrency + 100)
     ends = [endpoint(text, network.port) for text in starts]
@@ -48,8 +49,8 @@ def run(starts: Iterable[str], network: Network, store: str | None, concurrency:
             if not table or not sys.stdout.isatty():  # lines would break the table
                 output(form, line_of(visit), record_of(visit))
 
-        crawler = Crawler(book, concurrency=concurrency, rate=rate, proxy=proxy, on_visit=show,
-                          limits=Limits(connect=min(5.0, peer_time), seconds=peer_time))
+        crawler = Crawler(book, concurrency=concurrency, rate=rate, proxy=proxy, on_visit=show, transport=transport,
+                          keylog=keylog, limits=Limits(connect=min(5.0, peer_time), seconds=peer_time))
         with shown(crawler.progress, table) as tick:
             stopped = asyncio.run(_crawl(crawler, ends, max_nodes, max_time, tick))
         for line in closing(book, crawler, store):
@@ -162,8 +163,9 @@ def closing(book: AddressBook, crawler: Crawler, store: str | None) -> Iterator[
     yield (f"{progress.visited:,} {plural(progress.visited, 'node')} visited, {progress.reached:,} reached, "
            f"{progress.answered:,} told addresses; {progress.known:,} "
            f"{plural(progress.known, 'address', 'addresses')} known")
-    for title, counts in (("reached, in all", named(found["reached"])), ("not reached", found["errors"]),
-                          ("user agents", found["user_agents"]), ("not visited", named(found["pending"]))):
+    for title, counts in (("reached, in all", named(found["reached"])), ("transports", found["transports"]),
+                          ("not reached", found["errors"]), ("user agents", found["user_agents"]),
+                          ("not visited", named(found["pending"]))):
         if counts:
             yield f"{title}: " + ", ".join(f"{printable(str(key))} {count:,}" for key, count in counts.items())
     for address, votes in crawler.external.votes[:1]:

@@ -61,6 +61,7 @@ def record_of(visit: Visit) -> dict[str, Any]:
     """What came of a visit, for programs."""
     record: dict[str, Any] = {"address": format_endpoint(visit.host, visit.port), "alive": visit.version is not None}
     if visit.version is not None:
+        record["transport"] = visit.transport
         record |= {name: visit.version.get(name) for name in ("version", "user_agent")}
         record["services"] = service_names(visit.version["services"])
         record["start_height"] = visit.version.get("start_height")
@@ -80,8 +81,9 @@ def line_of(visit: Visit) -> str:
     took = "no pong" if visit.latency is None else f"{visit.latency * 1e3:.1f} ms"
     told = "" if visit.told is None else f", {len(visit.told):,} {plural(len(visit.told), 'address', 'addresses')}"
     ended = f" [{visit.error}]" if visit.error else ""
-    return printable(f"{record['address']:<40} alive {took:>9}  {record['version']} {record['user_agent'] or '-'} "
-                     f"{'|'.join(record['services']) or 'none'}, height {record['start_height']}{told}{ended}")
+    said = f"{visit.transport} {record['version']} {record['user_agent'] or '-'}"
+    return printable(f"{record['address']:<40} alive {took:>9}  {said} {'|'.join(record['services']) or 'none'}, "
+                     f"height {record['start_height']}{told}{ended}")
 
 
 def can_be_dialled(host: str, proxy: str | None) -> bool:

@@ -24,8 +24,8 @@ Examples:
 def getaddr(form: str, seconds: float, **chosen: Any) -> None:
     """Ask a node for addresses of other nodes, and print them: address, when it was last seen, services.
 
-    Bitcoin Core answers a connection once, with at most 1,000 addresses, after half a minute on average. A node that
-    knows nobody says nothing.
+    Bitcoin Core answers a connection once, with at most 1,000 addresses: at once, or within a minute or so. A node
+    that knows nobody says nothing.
     """
     from ..text import plural
 

@@ -31,7 +31,11 @@ Examples:
 @click.option("--concurrency", type=click.IntRange(min=1, max=1000), default=16, show_default=True, metavar="N",
               help="Connections at a time.")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True,
-              metavar="SECONDS", help="How long to wait for a connection, and for handshake and pong.")
+              metavar="SECONDS", help="How long one check may take: connection, handshake, pong.")
+@click.option("--transport", type=options.TRANSPORTS, default="auto", show_default=True,
+              help="auto: encrypted (v2, BIP 324) with nodes that are named here or said to speak it, or v1 where they "
+                   "do not answer that; v1 with all others.")
+@options.written_keylog
 @click.option("--proxy", metavar="HOST:PORT",
               help="Connect through this SOCKS5 proxy (Tor). No name server is asked then; seeds are visited by name.")
 @click.option("--external", is_flag=True, help="Say which address most nodes see us at.")

@@ -53,6 +53,7 @@ CREATE TABLE address (
     successes INTEGER NOT NULL DEFAULT 0,
     failures INTEGER NOT NULL DEFAULT 0,    -- since the last success
     version INTEGER,
+    transport TEXT,                 -- by which it said that: v1, v2
     user_agent TEXT,
     start_height INTEGER,
     latency REAL,                   -- of a ping, seconds
@@ -105,7 +106,7 @@ class AddressBook(Database):
 
     WHAT = "an address book"
     APPLICATION_ID = 0x62746161  # "btaa"
-    VERSION = 1
+    VERSION = 2
     SCHEMA = SCHEMA
 
     def __init__(self, path: str | Path, network: Network, per_source: int = PER_SOURCE, total: int = TOTAL) -> None:
@@ -210,15 +211,17 @@ class AddressBook(Database):
 
     # Choosing
 
-    def best(self, count: int, network_ids: Sequence[int], now: int) -> list[tuple[str, int]]:
-        """Addresses worth dialling: those that answered last first, then untried ones that were seen last."""
+    def best(self, count: int, network_ids: Sequence[int], now: int) -> list[tuple[str, int, int]]:
+        """Addresses worth dialling, as (address, port, services): those that answered last first, then untried ones
+        that were seen last."""
         marks = ", ".join(map(str, network_ids))
         return self._rows(
-            f"SELECT address, port FROM address WHERE network_id IN ({marks}) AND NOT {_GIVEN_UP}"
+            f"SELECT address, port, services FROM address WHERE network_id IN ({marks}) AND NOT {_GIVEN_UP}"
             " ORDER BY success IS NULL, success DESC, failures, last_seen DESC, id LIMIT :count", now=now, count=count)
 
-    def pending(self, count: int, network_ids: Sequence[int]) -> list[tuple[int, str, int, str]]:
-        """What the present run has still to visit, as (id, address, port, source), at least one if there is any.
+    def pending(self, count: int, network_ids: Sequence[int]) -> list[tuple[int, str, int, str, int]]:
+        """What the present run has still to visit, as (id, address, port, source, services), at least one if there is
+        any.
 
         Of each network half are those that were seen last, half those that were told first: whoever tells false
         addresses says that he has just seen them.
@@ -229,8 +232,8 @@ class AddressBook(Database):
         for network_id in network_ids:
             for order in ("last_seen DESC", "id"):
                 found |= {row[0]: row for row in self._rows(
-                    f"SELECT id, address, port, source FROM address WHERE pending AND network_id = ? ORDER BY {order}"
-                    " LIMIT ?", network_id, count)}
+                    f"SELECT id, address, port, source, services FROM address WHERE pending AND network_id = ?"
+                    f" ORDER BY {order} LIMIT ?", network_id, count)}
         return list(found.values())
 
     # Runs
@@ -270,20 +273,21 @@ class AddressBook(Database):
             self._db.execute("UPDATE address SET pending = 0 WHERE id = ?", (row,))
 
     def tried(self, address: str, port: int, now: int, error: str = "", reason: str = "",
-              version: dict[str, Any] | None = None, latency: float | None = None, addresses: int | None = None
-              ) -> None:
+              version: dict[str, Any] | None = None, latency: float | None = None, addresses: int | None = None,
+              transport: str | None = None) -> None:
         """What came of an attempt to talk to a node; nothing is kept of one that is not in the book.
 
         :param error: a code, "" for none; `reason` says it in words
         :param version: what the node said of itself: version, services, user_agent, start_height; None: no handshake
         :param latency: of a ping, seconds
         :param addresses: how many it told; None: it was not asked
+        :param transport: by which it said its version
         """
         result: dict[str, Any] = {"tried": now, "error": error or None, "reason": reason or None}
         if version is not None:
             result |= {"success": now, "services": _signed(version["services"]), "version": version["version"],
                        "user_agent": version.get("user_agent"), "start_height": version.get("start_height"),
-                       "latency": latency}
+                       "latency": latency, "transport": transport}
             if addresses is not None:
                 result["addresses"] = addresses
         count = "failures = failures + 1" if version is None else "successes = successes + 1, failures = 0"

@@ -19,11 +19,13 @@ from typing import Any
 
 from ..chain.address import parse
 from ..errors import FormatError, PeerError, Refused
+from ..net.timeouts import timeout as limited
+from ..net.transports import Choice, KeyLogFile
 from ..peer.options import PeerOptions
-from .addressbook import AddressBook
+from .addressbook import USER, AddressBook
 from .external import ExternalAddress
 from .reach import ANONYMOUS, DIRECT
-from .visit import Limits, Visit, visit
+from .visit import Limits, Visit, suiting, visit
 
 CONCURRENCY = 100
 RATE = 20.0
@@ -58,6 +60,7 @@ class Progress:
 class _Target:
     host: str
     port: int
+    transport: Choice
     row: int | None = None
     """Its id in the book; None for a name that only the proxy can resolve, which is never in the book."""
 
@@ -70,12 +73,17 @@ class Crawler:
     :param rate: new connections in a second, evenly spaced
     :param proxy: "host:port" of a SOCKS5 proxy for every connection; with it Tor addresses are visited, too
     :param on_visit: called with everything that comes of a visit
+    :param transport: "v1", "v2" (BIP 324), or "auto": v2 with those that were named, or are said to speak it, and then
+        v1, in another connection, where they do not; v1 with all others
+    :param keylog: file that gets the keys of v2 connections
     """
 
     def __init__(self, book: AddressBook, options: PeerOptions | None = None, concurrency: int = CONCURRENCY,
                  rate: float = RATE, limits: Limits | None = None, proxy: str | None = None,
-                 on_visit: Callable[[Visit], object] | None = None) -> None:
+                 on_visit: Callable[[Visit], object] | None = None, transport: Choice = "auto",
+                 keylog: KeyLogFile = None) -> None:
         self.book, self.concurrency, self.rate, self.proxy = book, concurrency, rate, proxy
+        self.transport, self.keylog = transport, keylog
         self.options = options or PeerOptions(book.network, user_agent=AGENT, relay=False)
         self.limits = limits or Limits()
         self.progress = Progress(known=book.size)
@@ -84,14 +92,14 @@ class Crawler:
         self._reachable = (*DIRECT, *ANONYMOUS) if proxy else DIRECT
         self._queue: deque[_Target] = deque()
         self._flying: dict[asyncio.Task[None], _Target] = {}
-        self._event = asyncio.Event()
-        self._stopped = False
+        self._event, self._stopped = asyncio.Event(), asyncio.Event()
         self._failure: BaseException | None = None
+        self._turns = asyncio.Lock()
         self._next_slot = 0.0
 
     def stop(self) -> None:
         """End the crawl now; what is open is cut off and stays to be done."""
-        self._stopped = True
+        self._stopped.set()
         self._event.set()
 
     async def run(self, starts: Iterable[tuple[str, int]] = (), max_nodes: int | None = None,
@@ -137,7 +145,7 @@ class Crawler:
             hosts = [host]
         except FormatError:
             if self.proxy:  # a name would be told to a name server, so the proxy gets it
-                self._queue.append(_Target(host, port))
+                self._queue.append(_Target(host, port, self.transport))
                 return
             try:
                 found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -153,13 +161,13 @@ class Crawler:
     async def _dispatch(self, max_nodes: int | None) -> bool:
         """Visit one after the other; whether everything was visited."""
         dialled = 0
-        while not self._stopped:
+        while not self._stopped.is_set():
             target = None
             if len(self._flying) < self.concurrency and (max_nodes is None or dialled < max_nodes):
                 target = self._next()
             if target:
                 await self._slot()
-                if not self._stopped:
+                if not self._stopped.is_set():
                     self._launch(target)
                     dialled += 1
             elif self._flying:
@@ -175,23 +183,30 @@ class Crawler:
         """Something that is to be visited and is not being visited."""
         if not self._queue:
             busy = {target.row for target in self._flying.values()}
-            for row, host, port, source in self.book.pending(self.concurrency + len(busy), self._reachable):
+            for row, host, port, source, services in self.book.pending(self.concurrency + len(busy), self._reachable):
                 if row in busy:
                     continue
                 if self.book.may_dial(host, source):
-                    self._queue.append(_Target(host, port, row))
+                    transport = self.transport if source == USER else suiting(self.transport, services)
+                    self._queue.append(_Target(host, port, transport, row))
                 else:
                     self.book.done(row)
         return self._queue.popleft() if self._queue else None
 
     async def _slot(self) -> None:
-        """Wait until the rate allows one more connection."""
+        """Wait until the rate allows one more connection, or the crawl is to end; who waits longest is the next."""
         clock = asyncio.get_running_loop().time
-        while (wait := self._next_slot - clock()) > 0 and not self._stopped:
-            self._event.clear()
+        async with self._turns:
             with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._event.wait(), wait)
-        self._next_slot = clock() + 1 / self.rate
+                async with limited(self._next_slot - clock()):
+                    await self._stopped.wait()
+            self._next_slot = clock() + 1 / self.rate
+
+    async def _again(self) -> None:
+        """Wait until the rate allows the second connection of a visit; for ever, when the crawl is to end."""
+        await self._slot()
+        if self._stopped.is_set():
+            await asyncio.get_running_loop().create_future()  # until `_cut_off`
 
     def _launch(self, target: _Target) -> None:
         task = asyncio.get_running_loop().create_task(self._visit(target))
@@ -200,7 +215,8 @@ class Crawler:
         task.add_done_callback(self._landed)
 
     async def _cut_off(self) -> None:
-        """Cancel what is open; more than once, as `asyncio.wait_for` of before Python 3.12 may swallow it."""
+        """Cancel what is open; more than once, as a time limit that is over at the same moment may swallow it
+        (Python 3.10)."""
         while self._flying:
             for task in self._flying:
                 task.cancel()
@@ -216,7 +232,8 @@ class Crawler:
     # What comes of it
 
     async def _visit(self, target: _Target) -> None:
-        result = await visit(target.host, target.port, self.options, self.limits, self.proxy)
+        result = await visit(target.host, target.port, self.options, self.limits, self.proxy,
+                             transport=target.transport, keylog=self.keylog, turn=self._again)
         now = int(time.time())
         told = result.told or []
         with self.book.transaction():
@@ -224,7 +241,7 @@ class Crawler:
             if target.row is not None:
                 self.book.done(target.row)
             self.book.tried(target.host, target.port, now, result.error, result.reason, result.version, result.latency,
-                            len(told))
+                            len(told), result.transport)
         self._count(result, added.refused)
         if self._on_visit:
             self._on_visit(result)
@@ -244,12 +261,13 @@ class Crawler:
 
 
 def summary(book: AddressBook) -> dict[str, Any]:
-    """What the last runs found, as counts: nodes reached by network, user agent and services; errors."""
+    """What the last runs found, as counts: nodes reached by network, transport and user agent; errors."""
     reached = "success = tried"
     return {
         "reached": dict(book.counts("network_id", reached)),
         "known": dict(book.counts("network_id")),
         "pending": dict(book.counts("network_id", "pending")),
+        "transports": dict(book.counts("transport", reached)),
         "user_agents": dict(book.counts("user_agent", reached, 10)),
         "errors": dict(book.counts("error", f"tried IS NOT NULL AND NOT ifnull({reached}, 0)")),
     }

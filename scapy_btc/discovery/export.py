@@ -78,6 +78,7 @@ COLUMNS = {
     "network": "text",
     "services": "flags",
     "version": "int",
+    "transport": "text",
     "user_agent": "text",
     "start_height": "int",
     "latency": "real",

@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import PeerError, Refused
 from ..net.client import BTCClient, connect
 from ..net.connection import Connection, open_connection
+from ..net.transports import Choice, KeyLogFile
 from ..peer.options import PeerOptions
 
 AT_ONCE = 8
@@ -22,13 +23,15 @@ End = tuple[str, int]
 
 
 async def open_first(ends: Iterable[End], options: PeerOptions, timeout: float = 10.0, proxy: str | None = None,
-                     at_once: int = AT_ONCE) -> Connection:
+                     at_once: int = AT_ONCE, transport: Choice = "auto", keylog: KeyLogFile = None) -> Connection:
     """The connection to the node whose handshake is done first; all others are closed.
 
     :param ends: (host, port) in the order in which they are tried
-    :param timeout: seconds that each has for connecting, and again for the handshake
+    :param timeout: seconds that each has for connecting, again for agreeing on v2, and again for the handshake
+    :param transport: as `open_connection` takes it; likewise `proxy` and `keylog`
 
-    Raises the error of the last one when none answers, Refused where there are none.
+    Raises the error of the last one when none answers, Refused where there are none; BTCError where the key log cannot
+    be written.
     """
     rest = iter(ends)
     errors: list[PeerError] = [Refused("no node to connect to")]
@@ -37,7 +40,7 @@ async def open_first(ends: Iterable[End], options: PeerOptions, timeout: float =
         for host, port in rest:
             connection = None
             try:
-                connection = await open_connection(host, port, said, timeout, proxy)
+                connection = await open_connection(host, port, said, timeout, proxy, transport, keylog)
                 await connection.handshake()
                 return connection
             except PeerError as error:

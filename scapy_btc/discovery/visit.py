@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -23,9 +23,12 @@ from ..errors import (
 )
 from ..layers.plan import BROKEN
 from ..messages.addresses import BTCAddr, BTCAddrV2, BTCGetAddr
-from ..net.connection import Connection, open_connection
+from ..net.connection import Connection, open_over
+from ..net.timeouts import timeout as limited
+from ..net.transports import Choice, KeyLogFile, opened
 from ..peer.options import PeerOptions
-from ..protocol import MAX_ADDR_TO_SEND
+from ..protocol import MAX_ADDR_TO_SEND, ServiceFlags
+from ..wire.transport import Transport, V1Transport
 from .addressbook import Told
 
 _CODES = (
@@ -48,8 +51,10 @@ class Limits:
     """What one visit may cost. Times are seconds."""
 
     connect: float = 5.0
+    """For connecting, and again for agreeing on v2."""
     seconds: float = 60.0
-    """For the whole conversation. Bitcoin Core answers the first `getaddr` at once, before 22.0 within a minute."""
+    """For everything, also where v1 is spoken in a second connection. Bitcoin Core answers `getaddr` at once, or
+    within a minute or so."""
     linger: float = 2.0
     """How long more addresses are waited for after a message of one (the node's own) or of 1,000 (a full page)."""
     messages: int = 1_000
@@ -64,6 +69,7 @@ class Visit:
     """What came of it.
 
     :ivar version: what the node said of itself, as its record; None where there was no handshake
+    :ivar transport: by which it said that, "v1" or "v2"; "" where there was no handshake
     :ivar latency: seconds until the pong; None where none came
     :ivar told: addresses; None where it was not asked
     :ivar error: a code, "" for none; after a handshake the reason why the conversation ended early
@@ -72,6 +78,7 @@ class Visit:
     host: str
     port: int
     version: dict[str, Any] | None = None
+    transport: str = ""
     latency: float | None = None
     told: list[Told] | None = None
     error: str = ""
@@ -93,14 +100,50 @@ class _Answers:
     """Others may follow the last message."""
 
 
-async def visit(host: str, port: int, options: PeerOptions, limits: Limits, proxy: str | None = None,
-                ask: bool = True) -> Visit:
+def suiting(transport: Choice, services: int) -> Choice:
+    """What to speak with a node that was told, as Bitcoin Core does it: "auto" is v1 unless its services say v2."""
+    return "v1" if transport == "auto" and not services & ServiceFlags.NODE_P2P_V2 else transport
+
+
+async def visit(host: str, port: int, options: PeerOptions, limits: Limits, proxy: str | None = None, ask: bool = True,
+                transport: Choice = "v1", keylog: KeyLogFile = None,
+                turn: Callable[[], Awaitable[object]] | None = None) -> Visit:
     """Visit a node. Never raises a PeerError: what goes wrong is in the result.
 
-    :param proxy: "host:port" of a SOCKS5 proxy
     :param ask: whether to ask for addresses
+    :param transport: as `open_connection` takes it; likewise `proxy` and `keylog`
+    :param turn: awaited before the second connection that "auto" may need; that time is not counted
+
+    Raises BTCError where the key log cannot be written.
     """
-    result = Visit(host, port, told=[] if ask else None)
+    clock = asyncio.get_running_loop().time
+    spoken, begun = opened(transport, options.network, keylog), clock()
+    result = await _converse(spoken, Visit(host, port), options, limits, limits.seconds, proxy, ask)
+    if transport != "auto" or not spoken.try_v1 or result.error == "timed-out":
+        return result
+    left = limits.seconds - (clock() - begun)
+    if turn:
+        await turn()
+    return await _converse(V1Transport(options.network), Visit(host, port), options, limits, left, proxy, ask)
+
+
+async def visit_all(ends: Iterable[tuple[str, int, Choice]], options: PeerOptions, limits: Limits, concurrency: int,
+                    on_visit: Callable[[Visit], object], proxy: str | None = None, ask: bool = False,
+                    keylog: KeyLogFile = None) -> None:
+    """Visit (host, port, transport), so many at a time; each result is told when it comes."""
+    rest = iter(ends)
+
+    async def work() -> None:
+        for host, port, transport in rest:
+            on_visit(await visit(host, port, options, limits, proxy, ask, transport, keylog))
+
+    await asyncio.gather(*(work() for _ in range(concurrency)))
+
+
+async def _converse(spoken: Transport, result: Visit, options: PeerOptions, limits: Limits, seconds: float,
+                    proxy: str | None, ask: bool) -> Visit:
+    """One connection and all that is said on it, in so many seconds; what comes of it goes into the result."""
+    result.told = [] if ask else None
     count = 0
 
     def observe(packet: object, sent: bool) -> None:
@@ -109,49 +152,28 @@ async def visit(host: str, port: int, options: PeerOptions, limits: Limits, prox
         if count > limits.messages:
             raise TooMuch(f"the peer sent more than {limits.messages:,} messages")
 
+    connection: Connection | None = None
     try:
-        connection = await open_connection(host, port, options, limits.connect, proxy, observer=observe,
-                                           limit=limits.size)
+        async with limited(seconds):
+            connection = await open_over(spoken, result.host, result.port, options, limits.connect, proxy,
+                                         observer=observe, limit=limits.size)
+            await _talk(connection, result, limits, ask)
+            await connection.close()
     except PeerError as error:
         result.failed(error)
-        return result
-    expired = False
-
-    def expire() -> None:
-        nonlocal expired
-        expired = True
-        connection.abort()
-
-    timer = asyncio.get_running_loop().call_later(limits.seconds, expire)
-    try:
-        await _talk(connection, result, limits, ask)
-        await connection.close()
-    except PeerError as error:
-        if not expired:
-            result.failed(error)
-        elif result.version is None:
+    except asyncio.TimeoutError:
+        if result.version is None:
             result.failed(TimedOut(f"no handshake within {limits.seconds:g} s"))
     finally:
-        timer.cancel()
-        connection.abort()
+        if connection:
+            connection.abort()
     return result
-
-
-async def visit_all(ends: Iterable[tuple[str, int]], options: PeerOptions, limits: Limits, concurrency: int,
-                    on_visit: Callable[[Visit], object], proxy: str | None = None, ask: bool = False) -> None:
-    """Visit (host, port) pairs, so many at a time; each result is told when it comes."""
-    rest = iter(ends)
-
-    async def work() -> None:
-        for host, port in rest:
-            on_visit(await visit(host, port, options, limits, proxy, ask))
-
-    await asyncio.gather(*(work() for _ in range(concurrency)))
 
 
 async def _talk(connection: Connection, result: Visit, limits: Limits, ask: bool) -> None:
     """Fills in the result. Raises PeerError where the conversation ends before it has to."""
     result.version = record_of(await connection.handshake())
+    result.transport = connection.transport.name
     answers = _Answers()
     if ask:
         result.told = answers.told

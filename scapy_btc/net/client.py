@@ -86,8 +86,8 @@ class BTCClient(BlockingConnection):
     def getaddr(self, seconds: float | None = None) -> list[Any]:
         """Addresses that the peer knows (`BTCTimedNetAddr`, `BTCNetAddrV2`), none if it tells none in so many seconds.
 
-        A single address may be the peer's own, more are the answer. Bitcoin Core answers a connection once, after half
-        a minute on average.
+        A single address may be the peer's own, more are the answer. Bitcoin Core answers a connection only once:
+        immediately, or within a minute or so.
         """
         self.send(BTCGetAddr())
         found: list[Any] = []

@@ -252,17 +252,23 @@ async def open_connection(host: str, port: int, options: PeerOptions, timeout: f
     Raises Refused, TimedOut, Disconnected, HandshakeError; BTCError where the key log cannot be written.
     """
     spoken = opened(transport, options.network, keylog)
+    try:
+        return await open_over(spoken, host, port, options, timeout, proxy, **more)
+    except (Disconnected, HandshakeError):
+        if transport != "auto" or not spoken.try_v1:
+            raise
+    return await open_over(V1Transport(options.network), host, port, options, timeout, proxy, **more)
+
+
+async def open_over(spoken: Transport, host: str, port: int, options: PeerOptions, timeout: float = 10.0,
+                    proxy: str | None = None, **more: Any) -> Connection:
+    """Likewise with a transport of the caller's, whose `try_v1` then says whether v1 may do. Raises as it does."""
     if proxy:
         more["address"] = format_endpoint(host, port)
     connection = Connection(*await open_streams(host, port, timeout, proxy), options, True, spoken, **more)
     try:
         await connection.agree(timeout)
-        return connection
-    except (Disconnected, HandshakeError):
-        connection.abort()
-        if transport != "auto" or not spoken.try_v1:
-            raise
     except BaseException:
         connection.abort()
         raise
-    return Connection(*await open_streams(host, port, timeout, proxy), options, True, **more)
+    return connection

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """`async with timeout(seconds)`: raises asyncio.TimeoutError. Before Python 3.12 `asyncio.wait_for` may swallow a
-cancellation, so that a program does not end; this does not.
+cancellation, so that a program does not end; this does not, but with Python 3.10 for one that comes at the very moment
+at which the time is over.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -39,7 +40,8 @@ def run(*args: object, status: int = 0) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def farm() -> Iterator[Farm]:
-    bad = {"silent": 2, "garbage": 2, "closes": 10, "liar": 2, "endless": 2, "other-network": 2}
+    bad = {"silent": 2, "garbage": 2, "closes": 10, "liar": 2, "endless": 2, "other-network": 2, "only-v1": 4,
+           "v2-silent": 2}
     with Farm(plan(100, bad, seed=5)) as running:
         yield running
 
@@ -58,8 +60,9 @@ def results(path: Path) -> list[tuple[Any, ...]]:
     """What a crawl found, without what differs from one to the next: times, and who was the first to tell."""
     with closing(sqlite3.connect(path)) as book:
         return book.execute(
-            "SELECT address, port, network_id, services, version, user_agent, start_height, success IS NOT NULL,"
-            " successes, failures, addresses, error, pending FROM address ORDER BY 1, 2").fetchall()
+            "SELECT address, port, network_id, services, version, transport, user_agent, start_height,"
+            " success IS NOT NULL, successes, failures, addresses, error, pending FROM address"
+            " ORDER BY 1, 2").fetchall()
 
 
 def visited(path: Path) -> int:
@@ -83,7 +86,7 @@ def started(path: Path, *args: object, enough: int = 30) -> subprocess.Popen[str
 def test_the_same_after_a_kill(farm: Farm, tmp_path: Path) -> None:
     whole, resumed = tmp_path / "whole.db", tmp_path / "resumed.db"
     run(end(farm), "--store", whole, *LIMITS)
-    assert set(farm.visits.values()) == {1}
+    assert farm.visits == {node.number: node.connections for node in farm.planned}
     farm.forget()
     for enough in (30, 60):
         process = started(resumed, *([end(farm)] if enough == 30 else []), "--rate", "60", "--peer-time", "1.5",
@@ -95,7 +98,8 @@ def test_the_same_after_a_kill(farm: Farm, tmp_path: Path) -> None:
     assert "went on with the crawl that was not finished" in err
     assert results(resumed) == results(whole)
     assert len(results(whole)) > 100
-    assert sum(count > 1 for count in farm.visits.values()) <= 16  # what was open at a kill is visited again
+    again = sum(farm.visits[node.number] > node.connections for node in farm.planned)
+    assert again <= 16  # what was open at a kill is visited again
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -117,15 +121,20 @@ def test_what_it_prints(farm: Farm) -> None:
         record = records[f"{host}:{port}"]
         assert record["alive"] is node.reached
         if node.reached:
-            assert record["user_agent"] == node.agent.decode() and record["services"] == ["NETWORK", "WITNESS"]
+            speaks_v2 = node.transport != "v1"
+            assert record["services"] == ["NETWORK", "WITNESS", "P2P_V2"][:2 + speaks_v2]
+            assert record["user_agent"] == node.agent.decode() and record["transport"] == f"v{1 + speaks_v2}"
             assert record["latency"] > 0 and record["version"] == 70016 and record["addresses"] > 0
         else:
             assert record["error"] and record["reason"]
     reached = sum(node.reached for node in farm.planned)
     assert f"{len(records)} nodes visited, {reached} reached, {reached} told addresses" in err
-    assert "timed-out 2" in err and "wrong-network 2" in err and "disconnected 10" in err
+    assert "timed-out 4" in err and "wrong-network 2" in err and "disconnected 10" in err
+    in_v2 = sum(node.reached and node.transport != "v1" for node in farm.planned)
+    assert f"\ntransports: v2 {in_v2}, v1 {reached - in_v2}\n" in err
     out, err = run(end(farm), "--max-nodes", 1)
-    assert out.startswith(f"{end(farm)} ") and " alive " in out and "/farm:0/ NETWORK|WITNESS, height 0, " in out
+    assert out.startswith(f"{end(farm)} ") and " alive " in out
+    assert " v2 70016 /farm:0/ NETWORK|WITNESS|P2P_V2, height 0, " in out
     assert "not finished; without --store nothing is kept" in err
 
 
@@ -140,13 +149,26 @@ def test_tables_for_other_programs(farm: Farm, tmp_path: Path) -> None:
     assert [(row["address"], int(row["port"])) for row in rows] == [(each[0], each[1]) for each in results(store)]
     first = next(row for row in rows if row["address"] == farm.ends[0][0])
     assert (first["network"], first["services"], first["user_agent"], first["source"]) == (
-        "ipv4", "9", "/farm:0/", "user")
+        "ipv4", "2057", "/farm:0/", "user")
+    assert first["transport"] == "v2" and Counter(row["transport"] for row in rows)["v1"] > 10
     assert first["success"] == first["tried"] and first["success"].endswith("Z") and first["error"] == ""
     columns = pq.read_table(table).to_pydict()
     assert columns["address"] == [row["address"] for row in rows]
     assert [moment and moment.strftime("%Y-%m-%dT%H:%M:%SZ") for moment in columns["success"]] == [
         row["success"] or None for row in rows]
+    assert columns["transport"] == [row["transport"] or None for row in rows]
     assert columns["user_agent"] == [row["user_agent"] or None for row in rows]
+
+
+def test_transport_and_keys(farm: Farm, tmp_path: Path) -> None:
+    keylog = tmp_path / "keys"
+    for transport, spoken, count in (("v1", "v1", 0), ("v2", "v2", 1), ("auto", "v2", 2)):
+        out, _ = run(end(farm), "--max-nodes", 1, "--transport", transport, "--keylog", keylog, "-T", "jsonl")
+        assert json.loads(out)["transport"] == spoken
+        assert (len(keylog.read_text().splitlines()) if keylog.exists() else 0) == count
+    nowhere = tmp_path / "none" / "keys"
+    _, err = run(end(farm), "--max-nodes", 1, "--keylog", nowhere, status=1)
+    assert err.splitlines()[-1] == f"scapy-btc: {nowhere}: the key cannot be written: No such file or directory"
 
 
 def test_files_that_cannot_be_written(farm: Farm, tmp_path: Path) -> None:

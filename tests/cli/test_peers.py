@@ -64,7 +64,7 @@ def test_alive_and_dead(node: RunningNode, dead: str) -> None:
     lines, err = run(text(node), dead, "--external")
     by_end = {line.split()[0]: line for line in lines}
     assert " alive " in by_end[text(node)] and " ms  " in by_end[text(node)]
-    assert r"/\x1b[31mred/ NETWORK|WITNESS, height 7" in by_end[text(node)]
+    assert r" ms  v2 70016 /\x1b[31mred/ NETWORK|WITNESS, height 7" in by_end[text(node)]
     assert by_end[dead].endswith("dead  refused: Connection refused")
     assert lines[-1] == f"own address: {OURS}, say 1 of 1 nodes"
     assert "2 nodes, 1 alive" in err
@@ -74,10 +74,31 @@ def test_for_programs(node: RunningNode, dead: str) -> None:
     found = records(text(node), dead, "--external")
     alive = found[text(node)]
     assert 0 < alive.pop("latency") < 1
-    assert alive == {"address": text(node), "alive": True, "version": 70016, "user_agent": "/\x1b[31mred/",
-                     "services": ["NETWORK", "WITNESS"], "start_height": 7}
+    assert alive == {"address": text(node), "alive": True, "transport": "v2", "version": 70016,
+                     "user_agent": "/\x1b[31mred/", "services": ["NETWORK", "WITNESS"], "start_height": 7}
     assert found[dead] == {"address": dead, "alive": False, "error": "refused", "reason": "Connection refused"}
     assert found[OURS] == {"external": OURS, "votes": 1, "of": 1}
+
+
+def test_transports(node: RunningNode, tmp_path: Path) -> None:
+    """v2 with those that are named, and those of which it is known that they speak it; with others v1."""
+    keylog, store = tmp_path / "keys", tmp_path / "peers.db"
+
+    def spoken(*args: object) -> dict[str, str]:
+        return {end: record["transport"] for end, record in records(*args, "--keylog", keylog).items()}
+
+    with BTCNode(host="127.0.0.2", options=PeerOptions(services=0x809)) as said, \
+            BTCNode(host="127.0.0.3", transport="v1") as old:
+        ends = [text(node), text(said), text(old)]
+        assert spoken(*ends) == dict(zip(ends, ("v2", "v2", "v1"), strict=True))
+        assert len(keylog.read_text().splitlines()) == 3 and keylog.stat().st_mode & 0o777 == 0o600
+        assert spoken(*ends, "--transport", "v1", "--store", store) == dict.fromkeys(ends, "v1")
+        assert spoken("--store", store) == dict(zip(ends, ("v1", "v2", "v1"), strict=True))
+        assert len(keylog.read_text().splitlines()) == 4
+        with AddressBook(store, REGTEST) as book:
+            assert dict(book.counts("transport")) == {"v1": 2, "v2": 1}
+        found = records(text(said), text(old), "--transport", "v2")
+        assert [found[end]["alive"] for end in ends[1:]] == [True, False]
 
 
 def test_nobody_is_alive(dead: str) -> None:

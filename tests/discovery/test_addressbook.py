@@ -111,16 +111,16 @@ def test_what_came_of_attempts(book: AddressBook) -> None:
     assert (entry["tried"], entry["success"], entry["failures"], entry["error"], entry["reason"]) == (
         NOW + 2, None, 2, "refused", "Connection refused")
     assert not list(book.rows(only_reached=True))
-    book.tried("8.0.0.0", 8333, NOW + 3, version=VERSION, latency=0.25, addresses=7)
+    book.tried("8.0.0.0", 8333, NOW + 3, version=VERSION, latency=0.25, addresses=7, transport="v2")
     entry = row(book, "8.0.0.0")
     assert {name: entry[name] for name in VERSION} == VERSION
     assert (entry["success"], entry["successes"], entry["failures"], entry["latency"], entry["addresses"],
-            entry["error"]) == (NOW + 3, 1, 0, 0.25, 7, None)
+            entry["transport"], entry["error"]) == (NOW + 3, 1, 0, 0.25, 7, "v2", None)
     assert len(list(book.rows(only_reached=True))) == 1
     book.tried("8.0.0.0", 8333, NOW + 4, "timed-out", "no handshake")
     entry = row(book, "8.0.0.0")
-    assert (entry["success"], entry["successes"], entry["failures"], entry["user_agent"]) == (
-        NOW + 3, 1, 1, "/Satoshi:28.1.0/")
+    assert (entry["success"], entry["successes"], entry["failures"], entry["user_agent"], entry["transport"]) == (
+        NOW + 3, 1, 1, "/Satoshi:28.1.0/", "v2")
     book.tried("9.9.9.9", 8333, NOW)  # not in the book
     assert book.size == 1
 
@@ -133,9 +133,9 @@ def test_the_best_come_first(book: AddressBook) -> None:
     book.tried("8.8.8.4", 8333, NOW + 2, version=VERSION)
     book.tried("8.8.8.1", 8333, NOW + 2, "refused")
     best = book.best(10, (1,), NOW + 10)
-    assert [address[-1] for address, _ in best] == ["4", "5", "2", "3", "1"]  # three failures: 8.8.8.0 is given up
+    assert [address[-1] for address, *_ in best] == ["4", "5", "2", "3", "1"]  # three failures: 8.8.8.0 is given up
     assert book.best(2, (1,), NOW + 10) == best[:2]
-    assert ("2001::1", 8333) in book.best(10, (1, 2), NOW + 10)
+    assert ("2001::1", 8333, 9) in book.best(10, (1, 2), NOW + 10)
 
 
 def test_what_is_given_up(book: AddressBook) -> None:
@@ -172,7 +172,8 @@ def test_false_addresses_do_not_push_others_back(book: AddressBook) -> None:
     book.add(some(10, time=NOW - DAY), "1.1.1.1", NOW)
     book.add(some(1000, start=100, time=NOW), "6.6.6.6", NOW)
     chosen = book.pending(10, (1,))
-    assert len(chosen) == 20 and {address for _, address, _, _ in chosen} >= {each.address for each in some(10)}
+    assert len(chosen) == 20 and {address for _, address, *_ in chosen} >= {each.address for each in some(10)}
+    assert {services for *_, services in chosen} == {9}
 
 
 def test_what_the_user_names_is_taken_whatever_it_is(book: AddressBook) -> None:
@@ -221,9 +222,9 @@ def test_other_files_are_left_alone(tmp_path: Path, content: bytes | str, text: 
 def test_a_newer_version_is_not_touched(tmp_path: Path) -> None:
     AddressBook(tmp_path / "book.db", MAINNET).close()
     with sqlite3.connect(tmp_path / "book.db") as newer:
-        newer.execute("PRAGMA user_version = 2")
+        newer.execute("PRAGMA user_version = 3")
     newer.close()
-    with pytest.raises(StoreError, match="of version 2, which this program does not know"):
+    with pytest.raises(StoreError, match="of version 3, which this program does not know"):
         AddressBook(tmp_path / "book.db", MAINNET)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from farm import BAD, NOWHERE, Farm, Planned, plan, told
+from farm import BAD, BAD_V2, NOWHERE, Farm, Planned, plan, told
 from servers import Socks5
 
 from scapy_btc.all import BTCNetAddr, BTCVerack, BTCVersion
@@ -32,14 +33,24 @@ KNOWN = [("127.0.0.9", 1)]
 
 @pytest.fixture(scope="module")
 def farm() -> Iterator[Farm]:
-    """200 nodes, two of each bad kind and 30 that close; the others take a while to answer, as Bitcoin Core does."""
-    with Farm(plan(COUNT, {kind: 30 if kind == "closes" else 2 for kind in BAD}), delay=0.15) as running:
+    """200 nodes, two of each bad kind, 30 that close, 10 that are said to speak v2 and do not; the others speak v1, v2
+    or both, and take a while to answer, as Bitcoin Core does."""
+    kinds = {**dict.fromkeys((*BAD, *BAD_V2), 2), "closes": 30, "only-v1": 10}
+    with Farm(plan(COUNT, kinds), delay=0.15) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def attentive() -> Iterator[Farm]:
+    """60 nodes that notice at once when a connection is closed."""
+    with Farm(plan(60, {"closes": 8, "only-v1": 6}), delay=0.15) as running:
         yield running
 
 
 @pytest.fixture(autouse=True)
-def fresh(farm: Farm) -> None:
+def fresh(farm: Farm, attentive: Farm) -> None:
     farm.forget()
+    attentive.forget()
 
 
 @pytest.fixture
@@ -56,8 +67,8 @@ def dialled(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
 
 def crawl(book: AddressBook, starts: list[tuple[str, int]], max_nodes: int | None = None, max_time: float | None = None,
-          **more: Any) -> Progress:
-    crawler = Crawler(book, limits=LIMITS, **more)
+          limits: Limits = LIMITS, **more: Any) -> Progress:
+    crawler = Crawler(book, limits=limits, **more)
     return asyncio.run(crawler.run(starts, max_nodes, max_time))
 
 
@@ -68,20 +79,18 @@ def on_loopback(path: str | Path = ":memory:") -> AddressBook:
 
 
 def check_found(book: AddressBook, farm: Farm) -> None:
-    """The book holds just what there is to be found, and what is wrong with the others."""
+    """The book holds what there is to be found, and what is wrong with those that were not reached."""
     rows = {(row["address"], row["port"]): row for row in book.rows()}
     for node, end in zip(farm.planned, farm.ends, strict=True):
         row = rows[end]
         assert (row["success"] is not None) == node.reached, (node.kind, row)
         assert row["tried"] and not row["pending"]
         if node.reached:
-            assert row["user_agent"] == node.agent.decode() and row["services"] == 9
+            assert row["user_agent"] == node.agent.decode() and row["services"] == node.services
+            assert row["transport"] == ("v1" if node.transport == "v1" else "v2")
             assert (row["latency"] is None) == (node.kind == "huge")  # too busy to answer pings
         else:
-            assert row["error"] and row["reason"]
-    others = set(rows) - set(farm.ends)
-    assert all(host.startswith(("127.200.", "127.250.")) for host, _ in others) and ("127.250.0.1", 1) in others
-    assert {rows[end]["error"] for end in others} == {"refused"}
+            assert row["error"] and row["reason"] and row["transport"] is None
 
 
 def test_finds_all_and_goes_nowhere_else(farm: Farm, dialled: list[tuple[str, int]]) -> None:
@@ -90,64 +99,79 @@ def test_finds_all_and_goes_nowhere_else(farm: Farm, dialled: list[tuple[str, in
         progress = crawl(book, farm.ends[:1], concurrency=40, rate=500, on_visit=visits.append)
         check_found(book, farm)
         counts = summary(book)
+        errors = {(row["address"], row["port"]): row["error"] for row in book.rows()}
     assert progress.finished and not progress.resumed and progress.open == 0
     reached = sum(node.reached for node in farm.planned)
     assert progress.reached == reached == counts["reached"][1]
-    assert progress.visited == len(visits) == len(dialled) == progress.known
-    assert len(set(dialled)) == len(dialled), "a node was dialled twice"
-    assert set(farm.visits.values()) == {1} and len(farm.visits) == COUNT
+    assert progress.visited == len(visits) == len(set(dialled)) == progress.known
+    assert farm.visits == {node.number: node.connections for node in farm.planned}
+    twice = {farm.ends[node.number] for node in farm.planned if node.kind == "only-v1"}
+    assert {end for end, count in Counter(dialled).items() if count > 1} == twice and len(twice) == 10
+    assert len(dialled) == progress.visited + 10
+    others = set(errors) - set(farm.ends)
+    assert all(host.startswith(("127.200.", "127.250.")) for host, _ in others) and ("127.250.0.1", 1) in others
+    assert {errors[end] for end in others} == {"refused"}
     assert not set(dialled) & set(NOWHERE[:4])
     assert progress.refused == 4 * 2  # what the two liars told
-    assert counts["errors"]["timed-out"] == 6 and counts["errors"]["too-much"] == 2 + 0
-    assert counts["errors"]["disconnected"] == 30
+    assert counts["errors"]["timed-out"] == 6 + 4 and counts["errors"]["too-much"] == 2 + 2
+    assert counts["errors"]["disconnected"] == 30 and counts["errors"]["no-handshake"] == 2 + 4
+    in_v1 = sum(node.reached and node.transport == "v1" for node in farm.planned)
+    assert counts["transports"] == {"v1": in_v1, "v2": reached - in_v1} and 50 < in_v1 < 100
     speechless = sum(node.kind in ("speechless", "huge") for node in farm.planned)
     assert progress.answered == reached - speechless
 
 
-@pytest.fixture(scope="module")
-def attentive() -> Iterator[Farm]:
-    """100 nodes that notice at once when a connection is closed."""
-    with Farm(plan(100, {"silent": 6, "closes": 10}), delay=0.15) as running:
-        yield running
-
-
 def test_so_many_connections_at_a_time(attentive: Farm) -> None:
-    attentive.forget()
     with on_loopback() as book:
         crawl(book, attentive.ends[:1], concurrency=12, rate=2000)
-    assert len(attentive.starts) == 100
+    assert attentive.visits == {node.number: node.connections for node in attentive.planned}
     assert 11 <= attentive.most <= 12 + 6, attentive.most  # and those that were closed a moment ago
 
 
 def test_so_many_new_connections_in_a_second(attentive: Farm) -> None:
-    """At a rate of 50 a second holds 50 connections, however many the crawler may open at a time."""
-    attentive.forget()
+    """At a rate of 50 a second holds 50 connections, however many the crawler may open at a time; those count, too,
+    that it opens to speak v1 with nodes that did not answer v2."""
     with on_loopback() as book:
         for node in attentive.ends:
             book.add_user(*node, int(time.time()))
         crawl(book, [], concurrency=1000, rate=50)
     starts = sorted(attentive.starts)
-    assert len(starts) == 100
+    no_answer = sum(node.transport == "v1" for node in attentive.planned)
+    assert len(starts) == 60 + no_answer and no_answer > 20
     most = max(sum(start <= other < start + 1 for other in starts) for start in starts)
     assert 35 <= most <= 50 + 5, most
 
 
-def test_stops_after_so_many_and_goes_on(farm: Farm, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("transport", "reached"), [("v1", ("v1", "auto")), ("v2", ("v2", "auto"))])
+def test_one_transport_for_all(attentive: Farm, transport: Any, reached: tuple[str, ...]) -> None:
+    with on_loopback() as book:
+        for node in attentive.ends:
+            book.add_user(*node, int(time.time()))
+        crawl(book, [], concurrency=100, rate=1000, transport=transport)
+        assert set(attentive.visits.values()) == {1}
+        found = {(row["address"], row["port"]): row["transport"] for row in book.rows() if row["success"]}
+    assert found == {end: transport for node, end in zip(attentive.planned, attentive.ends, strict=True)
+                     if node.reached and node.transport in reached}
+
+
+def test_stops_after_so_many_and_goes_on(attentive: Farm, tmp_path: Path) -> None:
     path = tmp_path / "crawl.db"
     with on_loopback(path) as book:
-        progress = crawl(book, farm.ends[:1], max_nodes=40, concurrency=40, rate=500)
-        assert progress.visited == 40 == len(farm.starts) and not progress.finished and not progress.resumed
+        progress = crawl(book, attentive.ends[:1], max_nodes=20, concurrency=20, rate=500)
+        assert progress.visited == 20 == len(attentive.visits) and not progress.finished and not progress.resumed
     with AddressBook(path, REGTEST) as book:
         assert crawl(book, [], max_nodes=0).visited == 0
         started = time.monotonic()
-        progress = crawl(book, [], max_time=0.4, rate=100)
-        assert 0.3 < time.monotonic() - started < 2
+        progress = crawl(book, [], max_time=0.3, rate=50)
+        assert 0.2 < time.monotonic() - started < 2
         assert progress.resumed and not progress.finished
     with AddressBook(path, REGTEST) as book:
         progress = crawl(book, [], concurrency=40, rate=500)
         assert progress.resumed and progress.finished
-        check_found(book, farm)
-        assert max(farm.visits.values()) <= 2  # those that were cut off are visited again
+        check_found(book, attentive)
+        cut_off = [node for node in attentive.planned if attentive.visits[node.number] > node.connections]
+        assert len(cut_off) <= 15  # those are visited again
+        assert all(attentive.visits[node.number] <= 2 * node.connections for node in cut_off)
         assert crawl(book, [], max_nodes=0).resumed is False  # a new run
 
 
@@ -156,16 +180,43 @@ def test_one_process_at_a_time(farm: Farm, tmp_path: Path) -> None:
         crawl(book, farm.ends[:1])
 
 
-def test_stop(farm: Farm) -> None:
+def test_stop(attentive: Farm) -> None:
     async def run() -> Progress:
         with on_loopback() as book:
             crawler = Crawler(book, rate=50, limits=LIMITS)
             asyncio.get_running_loop().call_later(0.5, crawler.stop)
-            return await crawler.run(farm.ends[:1])
+            return await crawler.run(attentive.ends[:1])
 
     started = time.monotonic()
     progress = asyncio.run(run())
     assert time.monotonic() - started < 2 and not progress.finished and 0 < progress.visited < 40
+
+
+def test_stop_between_the_two_connections_of_a_visit() -> None:
+    """The second one waits for its turn, and is not opened any more."""
+    lines: list[str] = []
+
+    async def run() -> Progress:
+        async with BTCNode(transport="v1", log=lines.append) as node:
+            with on_loopback() as book:
+                crawler = Crawler(book, rate=0.1)
+                asyncio.get_running_loop().call_later(0.3, crawler.stop)
+                return await crawler.run([node.address])
+
+    started = time.monotonic()
+    progress = asyncio.run(run())
+    assert time.monotonic() - started < 2 and not progress.finished and progress.visited == 0
+    assert sum(line.endswith(" connected") for line in lines) == 1
+
+
+def test_a_low_rate_does_not_cost_a_node_its_time() -> None:
+    """What a visit waits for its second connection is not the node's fault."""
+    async def run() -> Progress:
+        async with BTCNode(transport="v1") as node:
+            with on_loopback() as book:
+                return await Crawler(book, rate=1, limits=Limits(seconds=0.8)).run([node.address], max_nodes=1)
+
+    assert asyncio.run(run()).reached == 1
 
 
 def test_a_store_that_fails_ends_it(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +234,7 @@ def test_what_an_earlier_crawl_left_is_not_dialled(farm: Farm, dialled: list[tup
     with AddressBook(":memory:", REGTEST) as book:
         assert book.add([Told("8.8.8.8", 8333, 9, int(time.time()))], "1.1.1.1", int(time.time())).new == 1
         book.keep_to(Kind.LOOPBACK)
-        assert crawl(book, farm.ends[:1], max_nodes=5).visited == 5
+        assert crawl(book, farm.ends[:1], max_nodes=5, limits=Limits(seconds=0.5)).visited == 5
     assert ("8.8.8.8", 8333) not in dialled and len(dialled) == 5
 
 
@@ -253,8 +304,13 @@ def test_names() -> None:
 
 
 def test_our_own_address() -> None:
+    """Nodes say in `version` at which address they see us; another one says what it likes."""
     async def run() -> None:
-        async with BTCNode(addresses=KNOWN) as node:
+        async with BTCNode(host="127.0.0.2", addresses=KNOWN) as other, BTCNode(addresses=KNOWN) as node:
+            with on_loopback() as book:
+                crawler = Crawler(book, limits=LIMITS)
+                await crawler.run([other.address, node.address])
+                assert crawler.external.votes == [("127.0.0.1", 2)]
             node.when("version", lambda packet, connection: [
                 BTCVersion(receiver_address=BTCNetAddr(ip="127.5.5.5")), BTCVerack()])
             with on_loopback() as book:

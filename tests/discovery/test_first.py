@@ -8,6 +8,8 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,7 @@ from scapy_btc.discovery.first import connect_first, open_first
 from scapy_btc.errors import Refused, TimedOut
 from scapy_btc.net.node import BTCNode
 from scapy_btc.net.running import RunningNode
+from scapy_btc.net.transports import Choice
 from scapy_btc.networks import REGTEST
 from scapy_btc.peer.options import PeerOptions
 
@@ -43,9 +46,9 @@ def silent(stack: ExitStack) -> End:
     return end
 
 
-def node(stack: ExitStack, name: bytes, delay: float = 0.0) -> tuple[RunningNode, End]:
+def node(stack: ExitStack, name: bytes, delay: float = 0.0, speaks: Choice = "auto") -> tuple[RunningNode, End]:
     """A node that greets after some seconds."""
-    running = stack.enter_context(BTCNode(options=PeerOptions(user_agent=name)))
+    running = stack.enter_context(BTCNode(options=PeerOptions(user_agent=name), transport=speaks))
     if delay:
         running.when("version", lambda packet, connection: [delay, BTCVersion(user_agent=name), BTCVerack()])
     return running, running.address
@@ -59,16 +62,17 @@ def wait_until_alone(node: RunningNode) -> None:
         time.sleep(0.01)
 
 
-def first_of(ends: list[End], timeout: float = 2.0, at_once: int = 8) -> bytes:
+def first_of(ends: list[End], timeout: float = 2.0, at_once: int = 8, spoken: str = "v2", **how: Any) -> bytes:
     """The user agent of the one that wins, with the asynchronous and the blocking form."""
     async def run() -> bytes:
-        async with await open_first(ends, OPTIONS, timeout, at_once=at_once) as connection:
+        async with await open_first(ends, OPTIONS, timeout, at_once=at_once, **how) as connection:
             agent: bytes = connection.peer.version.user_agent
+            assert connection.transport.name == spoken
             return agent
 
     won = asyncio.run(run())
-    with connect_first(ends, OPTIONS, timeout, at_once) as client:
-        assert client.peer.version.user_agent == won
+    with connect_first(ends, OPTIONS, timeout, at_once, **how) as client:
+        assert client.peer.version.user_agent == won and client.socket.transport.name == spoken
         assert client.ping() < 1
     return won
 
@@ -78,6 +82,18 @@ def test_dead_ones_do_not_matter(stack: ExitStack) -> None:
     started = time.monotonic()
     assert first_of([refusing(stack), silent(stack), silent(stack), refusing(stack), end]) == b"/alive/"
     assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize(("transport", "speaks", "spoken"), [
+    ("auto", "v1", "v1"), ("v2", "v2", "v2"), ("v1", "auto", "v1")])
+def test_transports(stack: ExitStack, tmp_path: Path, transport: Choice, speaks: Choice, spoken: str) -> None:
+    """Those that speak another one are dead."""
+    keylog = tmp_path / "keys"
+    _, end = node(stack, b"/alive/", speaks=speaks)
+    _, other = node(stack, b"/other/", speaks="v1" if spoken == "v2" else "v2")
+    ends = [refusing(stack), end] if transport == "auto" else [refusing(stack), other, end]
+    assert first_of(ends, spoken=spoken, transport=transport, keylog=keylog) == b"/alive/"
+    assert keylog.exists() == (transport != "v1")
 
 
 def test_one_at_a_time_waits_for_each(stack: ExitStack) -> None:
