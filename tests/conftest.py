@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
 
 CI = bool(os.environ.get("CI"))
+
+# a shell ignores Ctrl-C for what it starts in the background, and programs that tests start would inherit that
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
