@@ -26,6 +26,11 @@ Examples:
               help="Only this connection; to a node, the first with a handshake is the default.")
 @options.network
 @options.keylog
+@click.option("--transport", type=options.TRANSPORTS, default="auto", show_default=True,
+              help="How to speak with a node; auto: with --to as recorded, or v1 where v2 is not answered, with "
+                   "--listen as the other end likes.")
+@click.option("--new-keylog", type=click.Path(dir_okay=False), metavar="FILE",
+              help="Add the key of the new connection to this file, if it is v2.")
 @click.option("--speed", metavar="X", default=None,
               help="X times faster than recorded; max: without pauses. Default: 1 on the screen, max to a node.")
 @click.option("--step", is_flag=True, help="Wait for a key before each message; q ends.")
@@ -53,10 +58,10 @@ def replay(context: click.Context, /, file: str, node: str | None, listen: str |
 
     if node and listen:
         raise click.UsageError("--to and --listen are two parts of one conversation: choose one")
-    for name in ("timeout", "verbatim", "anywhere"):
+    for name in ("timeout", "verbatim", "anywhere", "transport", "new_keylog"):
         given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
         if given and not (node or listen):
-            flag = "yes-i-am-allowed" if name == "anywhere" else name
+            flag = "yes-i-am-allowed" if name == "anywhere" else name.replace("_", "-")
             raise click.UsageError(f"--{flag} does nothing without --to or --listen")
     chosen["speed"] = speed_of(chosen["speed"], live=bool(node or listen))
     if chosen["step"] and context.get_parameter_source("speed") is click.core.ParameterSource.COMMANDLINE:

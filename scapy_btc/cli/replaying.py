@@ -18,6 +18,7 @@ from ..capture.select import Selection
 from ..chain.address import parse_endpoint
 from ..errors import CaptureError, FormatError
 from ..layers.registry import printable
+from ..net.transports import Choice
 from ..networks import Network
 from ..replay.compare import Difference, line_of
 from ..replay.live import Playing, play_listening, play_to
@@ -95,8 +96,9 @@ def play_on_screen(file: str, connection: int | None, network: Network | None, k
 
 
 def play_live(file: str, node: str | None, listen: str | None, connection: int | None, network: Network | None,
-              keylog: str | None, speed: float | None, step: bool, timeout: float, verbatim: bool, anywhere: bool,
-              form: str, hexdump: bool, write: str | None, strict: bool) -> int:
+              keylog: str | None, transport: Choice, new_keylog: str | None, speed: float | None, step: bool,
+              timeout: float, verbatim: bool, anywhere: bool, form: str, hexdump: bool, write: str | None, strict: bool
+              ) -> int:
     """Play one side of a connection to a node; the exit status."""
     from ..capture.writers import open_writer
 
@@ -125,7 +127,8 @@ def play_live(file: str, node: str | None, listen: str | None, connection: int |
                        err=True)
             key()
 
-        how = Playing(timeout, speed, verbatim, ask if step else None, sink if printer or writer else None)
+        how = Playing(timeout, speed, verbatim, ask if step else None, sink if printer or writer else None,
+                      transport=transport, keylog=new_keylog)
         try:
             outcome = asyncio.run(conversation(script, host, port, bool(node), how))
         except Ended:

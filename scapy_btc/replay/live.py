@@ -11,11 +11,11 @@ from random import Random
 
 from ..capture.message import Message
 from ..chain.address import format_endpoint
-from ..errors import Disconnected, PeerError, Refused, TimedOut
-from ..layers.envelope import BTC
+from ..errors import Disconnected, FormatError, PeerError, Refused, TimedOut
+from ..layers.envelope import BTC, has_old_header
 from ..net.connection import Connection, open_connection
 from ..net.record import Recorder
-from ..net.transports import accepted
+from ..net.transports import Choice, KeyLogFile, accepted
 from ..peer.options import PeerOptions
 from .player import Outcome, Player
 from .script import Script
@@ -33,23 +33,33 @@ class Playing:
     sink: Callable[[Message], object] | None = None
     """Called with everything that is said, as `read` would give it."""
     random: Random | None = None
+    transport: Choice = "auto"
+    """"v1", "v2" (BIP 324), or "auto": as the other end likes where that one connects to us; else as recorded, and v1
+    in another connection where v2 is not answered."""
+    keylog: KeyLogFile = None
+    """File that gets the key of a v2 connection."""
 
 
 async def play_to(script: Script, host: str, port: int, how: Playing = Playing()) -> Outcome:
-    """Connect to a node and play. What goes wrong from then on is `Outcome.failure`. Raises Refused, TimedOut."""
-    connection = await open_connection(host, port, PeerOptions(script.network), how.timeout)
+    """Connect to a node and play. What goes wrong from then on is `Outcome.failure`.
+
+    Raises as `open_connection` does.
+    """
+    as_recorded = how.transport == "auto" and script.messages[0].transport == "v1"
+    connection = await open_connection(host, port, PeerOptions(script.network), how.timeout,
+                                       transport="v1" if as_recorded else how.transport, keylog=how.keylog)
     async with connection:
         return await converse(script, connection, how)
 
 
 async def play_listening(script: Script, host: str, port: int, how: Playing = Playing(),
                          listening: Callable[[str], object] = lambda address: None) -> Outcome:
-    """Wait for a node to connect, and play to the first that does, in the transport that it chooses.
+    """Wait for a node to connect, and play to the first that does.
 
     :param port: 0 lets the system choose
     :param listening: called with the address once we listen
 
-    Raises Refused when the address cannot be listened on.
+    Raises Refused when the address cannot be listened on; BTCError where the key log cannot be written.
     """
     played: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
     begun = False
@@ -63,7 +73,7 @@ async def play_listening(script: Script, host: str, port: int, how: Playing = Pl
         server.close()
         try:
             async with Connection(reader, writer, PeerOptions(script.network), outbound=False,
-                                  transport=accepted("auto", script.network)) as connection:
+                                  transport=accepted(how.transport, script.network, how.keylog)) as connection:
                 outcome = await converse(script, connection, how)
         except BaseException as error:
             if not played.done():
@@ -89,13 +99,16 @@ async def converse(script: Script, connection: Connection, how: Playing) -> Outc
                     how.random)
     connection.peer = player
     if how.sink:
-        connection.observer = Recorder(how.sink, script.network, connection.local_address, connection.address)
+        connection.observer = Recorder(how.sink, script.network, connection.local_address, connection.address,
+                                       transport=connection.transport)
     try:
         due = player.start(connection.clock())
         while True:
             for packet in due:
                 if how.step:
                     how.step(packet)
+                if connection.transport.name == "v2" and has_old_header(bytes(packet)):
+                    raise FormatError("v2 has no headers without checksum, as they were before February 2012")
                 await connection.send(packet)
             if player.done:
                 break
@@ -104,6 +117,6 @@ async def converse(script: Script, connection: Connection, how: Playing) -> Outc
             due = player.tick(connection.clock())
     except Disconnected as error:
         player.finish("" if player.complete else str(error))
-    except PeerError as error:
+    except (PeerError, FormatError) as error:
         player.finish(str(error))
     return player.outcome

@@ -12,15 +12,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from conversations import conversation
-from recordings import INDEX, PCAPS, printed
+from recordings import ENCRYPTED, INDEX, PCAPS, keylog_of, printed
 
 from scapy_btc.all import BTCAddr, BTCGetAddr, BTCVerack, BTCVersion
 from scapy_btc.capture.reader import read
 from scapy_btc.capture.writers import open_writer
+from scapy_btc.net.node import BTCNode
 
 BCOIN = str(PCAPS / "bcoin-regtest.pcapng")
 
@@ -121,6 +123,9 @@ def test_ctrl_c_ends_it() -> None:
     (("--timeout", "3"), "--timeout does nothing without --to or --listen"),
     (("--yes-i-am-allowed",), "--yes-i-am-allowed does nothing without --to or --listen"),
     (("--verbatim",), "--verbatim does nothing without --to or --listen"),
+    (("--transport", "v2"), "--transport does nothing without --to or --listen"),
+    (("--new-keylog", "keys"), "--new-keylog does nothing without --to or --listen"),
+    (("--transport", "v3", "--to", "127.0.0.1:1"), "'v3' is not one of 'auto', 'v1', 'v2'"),
     (("--speed", "0"), "'0' is no positive number, and not max"),
     (("--speed", "nan"), "'nan' is no positive number, and not max"),
     (("--speed", "fast"), "'fast' is no positive number, and not max"),
@@ -175,6 +180,48 @@ def test_both_sides_of_a_recording(tmp_path: Path) -> None:
     with read(record) as messages:
         names = [m.msgtype for m in messages]
     assert len(names) >= 75 and names[:2] == ["version", "version"]
+
+
+@pytest.mark.parametrize(("name", "transport", "spoken"), [
+    ("core-v2-regtest.pcapng", "auto", "v2"), ("core-v2-regtest.pcapng", "v1", "v1"),
+    ("core-v1-regtest.pcapng", "auto", "v1"), ("core-v1-regtest.pcapng", "v2", "v2")])
+def test_both_sides_in_either_transport(tmp_path: Path, name: str, transport: str, spoken: str) -> None:
+    """What is said is told by both ends' new keys; those of the recording are read only."""
+    file, connection = str(PCAPS / name), ("--connection", "1")
+    if name in ENCRYPTED:
+        connection += ("--keylog", str(keylog_of(name)))
+    old = keylog_of("core-v2-regtest.pcapng")
+    assert old is not None
+    before = old.read_bytes()
+    keys = [tmp_path / "server", tmp_path / "client"]
+    with subprocess.Popen(command("--listen", "0", "--new-keylog", str(keys[0]), *connection, file),
+                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        server.stderr.readline()
+        address = server.stderr.readline().removeprefix("listening on ").strip()
+        client = subprocess.run(
+            command("--to", address, "--strict", "--transport", transport, "--new-keylog", str(keys[1]),
+                    "-w", str(tmp_path / "new.pcapng"), "-x", *connection, file),
+            capture_output=True, text=True, timeout=60, check=False)
+        server.communicate(timeout=60)
+    assert (client.returncode, server.returncode) == (0, 0), client.stderr[-1000:]
+    assert " 0 unexpected\n" in client.stderr
+    for path in keys:
+        assert path.exists() == (spoken == "v2")
+    if spoken == "v2":
+        assert all(path.read_text().startswith("BIP324_EPHEMERAL ") for path in keys)
+    assert old.read_bytes() == before
+    with read(tmp_path / "new.pcapng") as messages, read(file, keylog=keylog_of(name)) as recorded:
+        names = sorted(m.msgtype for m in recorded if m.connection == 1)
+        found = sorted(m.msgtype for m in messages)
+    assert Counter(names) <= Counter(found) and len(names) > 20
+
+
+def test_a_node_without_v2() -> None:
+    with BTCNode(transport="v1") as node:
+        address = f"127.0.0.1:{node.address[1]}"
+        errors, status = failing("--to", address, "--transport", "v2", BCOIN)
+    assert status == 1 and errors.splitlines()[-1] == "scapy-btc: the peer closed the connection during the handshake"
 
 
 def test_what_is_not_as_recorded() -> None:
