@@ -18,6 +18,7 @@ from ..layers.registry import BTCMessage
 from ..peer.behaviour import Peer
 from ..peer.options import PeerOptions
 from ..protocol import MAX_PROTOCOL_MESSAGE_LENGTH
+from ..wire.events import Frame
 from ..wire.transport import Transport, V1Transport
 from .dialing import open_streams
 from .timeouts import timeout as limited
@@ -83,7 +84,7 @@ class Connection:
         self.peer.remote = None if address else remote_of(theirs)
         self.counts: Counter[str] = Counter()
         self.intact = True
-        self._queue: deque[tuple[BTC, bool]] = deque()
+        self._queue: deque[Frame] = deque()
         self._ended = False
 
     async def __aenter__(self) -> Connection:
@@ -136,10 +137,12 @@ class Connection:
         Raises TimedOut, Disconnected, HandshakeError, TooMuch.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
+        await asyncio.sleep(0)  # a peer that says much must not keep others from their turn
         while not self._queue:  # a peer that drips does not stretch the time
             await self._fill(None if deadline is None else max(0.001, deadline - time.monotonic()))
-        packet: Any
-        packet, self.intact = self._queue.popleft()
+        frame = self._queue.popleft()
+        packet: Any = BTC(frame.header + frame.payload)
+        self.intact = frame.verdict != "bad"
         count(self.counts, str(packet.msgtype))
         if self.observer:
             self.observer(packet, False)
@@ -208,8 +211,8 @@ class Connection:
         except asyncio.TimeoutError:
             self.abort()
             raise TimedOut(f"the peer read nothing for {SEND_TIMEOUT:g} s") from None
-        except OSError as error:
-            raise Disconnected(self._whence(error.strerror or str(error))) from error
+        except OSError as error:  # asyncio has no reason where the end was seen before
+            raise Disconnected(self._whence(error.strerror or "the connection was closed")) from error
 
     async def _fill(self, timeout: float | None) -> None:
         if self.transport.broken:
@@ -231,7 +234,7 @@ class Connection:
         if self._unfinished > MAX_UNFINISHED:
             raise TooMuch(f"the peer sends a message of more than {MAX_PROTOCOL_MESSAGE_LENGTH:,} bytes")
         self._ended = not data
-        self._queue.extend((BTC(frame.header + frame.payload), frame.verdict != "bad") for frame in frames)
+        self._queue.extend(frames)
         self._flush()
 
     def _whence(self, text: str) -> str:

@@ -185,3 +185,34 @@ def test_a_pong_does_not_come_from_nowhere() -> None:
 
     with pytest.raises(TimedOut):
         with_server(treat, use)
+
+
+def test_who_says_much_does_not_keep_others_from_their_turn() -> None:
+    flood = bytes(BTC(magic="regtest") / BTCPong(nonce=1)) * 10_000
+    open_ones: list[Connection] = []
+
+    async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served = Connection(reader, writer, OPTIONS, outbound=False)
+        open_ones.append(served)
+        async for _ in served.messages():
+            pass
+
+    def heard() -> int:
+        return sum(each.counts["pong"] for each in open_ones)
+
+    async def use(port: int) -> int:
+        loud, quiet = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+        loud[1].write(GREETING + flood)
+        quiet[1].write(GREETING)
+        while len(open_ones) < 2 or not all(each.peer.version for each in open_ones) or not heard():
+            await asyncio.sleep(0)
+        before = heard()
+        quiet[1].write(bytes(BTC(magic="regtest") / BTCPing(nonce=7)))
+        await quiet[0].readuntil(b"pong")
+        after = heard()
+        for _, writer in (loud, quiet):
+            writer.close()
+        assert before < 10_000
+        return after - before
+
+    assert with_server(keep, use) < 100  # 2,000 come with one read
