@@ -12,7 +12,7 @@ import pytest
 from scapy_btc.all import BTC, BTCPing, BTCPong, BTCVerack, BTCVersion
 from scapy_btc.errors import Disconnected, HandshakeError, Refused, TimedOut, WrongNetwork
 from scapy_btc.net import connection as module
-from scapy_btc.net.connection import Connection, open_connection
+from scapy_btc.net.connection import Connection, open_connection, remote_of
 from scapy_btc.peer.options import PeerOptions
 
 Treat = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -65,6 +65,31 @@ def test_handshake_and_ping() -> None:
 
     with_server(polite, use)
     assert seen[0] == ("version", True) and ("verack", False) in seen and seen[-1] == ("pong", False)
+
+
+def test_both_ends_are_told_their_addresses() -> None:
+    """As the sockets have them: the receiver's address of each `version` is where its reader sits."""
+    told: list[tuple[str, int]] = []
+
+    async def tells(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with Connection(reader, writer, OPTIONS, outbound=False) as served:
+            address = (await served.handshake()).receiver_address
+            told.append((address.ip, address.port))
+            await served.receive(5)
+
+    async def use(port: int) -> None:
+        async with await open_connection("127.0.0.1", port, OPTIONS) as opened:
+            address = (await opened.handshake()).receiver_address
+            ours = opened._writer.get_extra_info("sockname")
+            assert (address.ip, address.port) == ours
+            await opened.send(BTCPing(nonce=7))
+            while (await opened.receive(5)).msgtype != "pong":
+                pass
+            assert ours[0] == "127.0.0.1" and told == [("127.0.0.1", port)]
+
+    with_server(tells, use)
+    assert remote_of(("fe80::1%eth0", 8333, 0, 2)) == ("fe80::1", 8333)
+    assert remote_of("") is None  # of a socket that has no ends
 
 
 def test_liveness_is_kept_and_its_loss_noticed() -> None:

@@ -7,10 +7,12 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from misbehaving import GREETING, connect, nobody, says, serving
 
+from scapy_btc.all import BTC
 from scapy_btc.errors import Refused, TimedOut
 from scapy_btc.net import dialing
 from scapy_btc.net.connection import open_connection
@@ -29,8 +31,12 @@ def exactly(peer: socket.socket, size: int) -> bytes:
     return data
 
 
-def socks5(asked: list[tuple[int, bytes, int]], reply: int = 0) -> Callable[[socket.socket], None]:
-    """A proxy that notes what it is asked for (address type, address, port), and is the node itself."""
+def socks5(asked: list[tuple[int, bytes, int]], reply: int = 0, versions: list[Any] | None = None
+           ) -> Callable[[socket.socket], None]:
+    """A proxy that notes what it is asked for (address type, address, port), and is the node itself.
+
+    :param versions: gets the `version` that comes
+    """
     def treat(peer: socket.socket) -> None:
         version, methods = exactly(peer, 2)
         assert version == 5 and 0 in exactly(peer, methods)
@@ -40,6 +46,9 @@ def socks5(asked: list[tuple[int, bytes, int]], reply: int = 0) -> Callable[[soc
         size = {1: 4, 4: 16}.get(kind) or exactly(peer, 1)[0]
         asked.append((kind, exactly(peer, size), int.from_bytes(exactly(peer, 2), "big")))
         peer.sendall(bytes([5, reply, 0, 1]) + bytes(6))
+        if versions is not None:
+            head = exactly(peer, 24)
+            versions.append(BTC(head + exactly(peer, int.from_bytes(head[16:20], "little"))).payload)
         if not reply:
             says(GREETING)(peer)
 
@@ -53,19 +62,23 @@ def socks5(asked: list[tuple[int, bytes, int]], reply: int = 0) -> Callable[[soc
     ("2001:db8::7", 4, bytes.fromhex("20010db8000000000000000000000007")),
 ])
 def test_the_proxy_gets_the_host_as_it_is(host: str, kind: int, address: bytes) -> None:
+    """Connections are named for it. The node is not told an address of its own: that of the proxy would not be true."""
     asked: list[tuple[int, bytes, int]] = []
-    with serving(socks5(asked)) as port:
+    versions: list[Any] = []
+    target = f"[{host}]:18444" if ":" in host else f"{host}:18444"
+    with serving(socks5(asked, versions=versions)) as port:
         proxy = f"127.0.0.1:{port}"
         with connect(host, 18444, proxy=proxy) as client:
-            assert client.peer.established
-            assert client.address == (f"[{host}]:18444" if ":" in host else f"{host}:18444")
+            assert client.peer.established and client.address == target
 
         async def use() -> None:
             async with await open_connection(host, 18444, PeerOptions(), proxy=proxy) as opened:
                 await opened.handshake()
+                assert opened.address == target
 
         asyncio.run(use())
     assert asked == [(kind, address, 18444)] * 2
+    assert [(version.receiver_address.ip, version.receiver_address.port) for version in versions] == [("::", 0)] * 2
 
 
 def test_names_are_not_resolved_here(monkeypatch: pytest.MonkeyPatch) -> None:

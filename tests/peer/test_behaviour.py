@@ -56,6 +56,18 @@ def test_we_open_the_connection() -> None:
     assert script.peer.established and script.peer.agreed == {"wtxidrelay", "sendaddrv2"}
 
 
+def test_the_peer_is_told_its_address() -> None:
+    """The receiver's address of `version`, as 16 bytes of IPv6 and a port in network byte order."""
+    for remote, told in ((None, "00" * 18), (("192.0.2.7", 18444), "00" * 10 + "ffff" + "c0000207" + "480c"),
+                         (("2001:db8::7", 8333), "20010db8" + "00" * 11 + "07" + "208d")):
+        for outbound in (True, False):
+            script = Script(outbound)
+            script.peer.remote = remote
+            said = script.peer.start(1000.0) if outbound else script.peer.receive(
+                BTC(bytes(BTC(magic="regtest") / BTCVersion())), 1000.0)
+            assert bytes(said[0])[24 + 28:24 + 46].hex() == told
+
+
 def test_they_open_the_connection() -> None:
     script = Script(outbound=False, sendcmpct=2, feefilter=1000, sendheaders=True) << ""
     script >> BTCVersion() << "version wtxidrelay sendaddrv2 verack"
