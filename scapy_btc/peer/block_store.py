@@ -30,6 +30,8 @@ BLOCK_VERSION = 0x20000003
 """BIP 9 with bits 0 and 1: says yes to CSV and segwit, which nodes such as bcoin still count on regtest."""
 DATA_SCRIPT = b"\x6a"
 """OP_RETURN: what it begins cannot be spent."""
+MAX_COINS = 5_000_000
+"""Outputs that are not spent, at most: each takes about 300 bytes, and as few as nine of a block."""
 
 
 class Change(NamedTuple):
@@ -223,6 +225,8 @@ class BlockStore:
                     created[tx.outpoint(index)] = Coin(*output, block.height, tx is coinbase)
         if sum(output.value for output in coinbase.outputs()) > allowed:
             raise Rejected("bad-cb-amount", "the coinbase pays more than subsidy and fees")
+        if len(self._coins) + len(created) - len(spent) > MAX_COINS:
+            raise Rejected("too many blocks", f"more than {MAX_COINS:,} outputs that are not spent")
         for outpoint in spent:
             if created.pop(outpoint, None) is None:
                 del self._coins[outpoint]

@@ -14,8 +14,10 @@ from served import ANYONE, NOW, spend, spend_of
 from scapy_btc.all import MAINNET, REGTEST, TESTNET4, BTCBlock, BTCTx
 from scapy_btc.chain.mining import MinedTx, coinbase, mine_block, mine_header, subsidy
 from scapy_btc.errors import BTCError, FormatError, InvalidHeader, Rejected
+from scapy_btc.peer import block_store as module
 from scapy_btc.peer.block import Block
 from scapy_btc.peer.block_store import BLOCK_VERSION, BlockStore
+from scapy_btc.peer.fetching import UNCERTAIN
 from scapy_btc.peer.serving import mined_store
 from scapy_btc.peer.transaction import Tx
 from scapy_btc.wire.hashes import hex_hash
@@ -207,6 +209,19 @@ def test_memory_is_bounded() -> None:
         for _ in range(10):
             store.mine(ANYONE, NOW)
     assert store._bytes <= store.max_bytes and 13 <= store.height < 20
+
+
+def test_coins_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = mined_store(101, NOW, random=Random(1))
+    monkeypatch.setattr(module, "MAX_COINS", 110)
+    before = dict(store._coins), store.tip, store.headers.tip
+    assert len(store._coins) == 101
+    for _ in range(2):
+        with pytest.raises(Rejected, match="outputs that are not spent") as refusal:
+            store.add(mined_on(store, spend(store, 1, outputs=10), fee=10_000), LATER)
+        assert refusal.value.reason in UNCERTAIN and (store._coins, store.tip, store.headers.tip) == before
+    store.add(mined_on(store, spend(store, 1, outputs=9), fee=10_000), LATER)
+    assert len(store._coins) == 110
 
 
 def test_copies_go_their_own_way() -> None:
