@@ -6,12 +6,14 @@ from __future__ import annotations
 import doctest
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from test_docs import ROOT, blocks, transcript
+from test_docs import ROOT, blocks, checkout, transcript
 
 from scapy_btc.net.node import BTCNode
 
+__all__ = ["checkout"]  # a fixture, with the command on the path
 KNOWN = [("192.0.2.7", 8333)]
 
 
@@ -21,7 +23,7 @@ def port() -> Iterator[int]:
         yield node.address[1]
 
 
-def test_commands_print_what_the_page_says(port: int) -> None:
+def test_commands_print_what_the_page_says(port: int, checkout: Path) -> None:
     checker = doctest.OutputChecker()
     commands = [step for block in blocks(ROOT / "docs" / "live.md", "shell") for step in transcript(block)]
     assert len(commands) >= 7
