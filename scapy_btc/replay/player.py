@@ -218,6 +218,7 @@ class Player(Peer):
             self._nonces[place] = nonce
             return False
         if place is not None:
+            self.outcome.to_send += place < self._next and place not in self._nonces  # it was given up
             self._nonces[place] = None
             self.outcome.sent += 1
         return place is not None

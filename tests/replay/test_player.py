@@ -217,6 +217,18 @@ def test_pings_that_keep_alive_come_when_they_come() -> None:
     assert (stage.player.outcome.sent, stage.player.outcome.to_send) == (3, 3)
 
 
+def test_a_ping_that_comes_when_it_was_given_up_is_answered() -> None:
+    said = (*HANDSHAKE, (">", BTCGetAddr()), ("<", BTCAddr()), ("<", BTCPing(nonce=1)), (">", BTCPong(nonce=1)),
+            (">", BTCGetAddr()), ("<", BTCAddr()))
+    stage = Stage(*said, timeout=5)
+    assert stage.hear(THEIRS, BTCVerack()) == ["version", "verack", "getaddr"]
+    assert stage.wait(5.1) == ["getaddr"]
+    outcome = stage.player.outcome
+    assert (outcome.sent, outcome.to_send) == (4, 4)
+    assert stage.hear(BTCPing(nonce=5)) == ["pong"]
+    assert (outcome.sent, outcome.to_send) == (5, 5)
+
+
 # The end
 
 
