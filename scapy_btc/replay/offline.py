@@ -27,6 +27,9 @@ from .script import CLIENT, OLDEST, ends
 CONNECTIONS = 16_384
 """Connections that are followed at a time; beyond it the one that was silent for the longest time is closed."""
 
+LONGEST = 1e9
+"""Seconds of a pause, at most: no system sleeps for all the time that two numbers in a file can be apart."""
+
 NODE = "node"
 """What a node's message capture calls the node."""
 
@@ -52,7 +55,7 @@ def paced(items: Iterable[Item], speed: float | None = None, step: Step | None =
                 start, first = clock(), item.time_ns
             early = start + (item.time_ns - first) / 1e9 / speed - clock()
             if early > 0:
-                sleep(early)
+                sleep(min(early, LONGEST))
         yield item
 
 

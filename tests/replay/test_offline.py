@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from typing import Any
 
@@ -62,6 +63,14 @@ def test_times_that_go_back_wait_for_nothing() -> None:
     messages = conversation((">", BTCPing()), ("<", BTCPong(), -60.0), (">", BTCPing(), 61.0))
     assert len(list(paced(messages, 1.0, None, clock, clock.sleep))) == 3
     assert clock.slept == [1.0]
+
+
+@pytest.mark.parametrize(("apart", "speed"), [(5.0, 1e-300), (1e19, 1.0), (-1e19, 1.0)])
+def test_pauses_are_such_as_a_system_can_make(apart: float, speed: float) -> None:
+    clock = Clock()
+    messages = conversation((">", BTCPing()), ("<", BTCPong(), apart), (">", BTCPing(), 1.0))
+    assert list(paced(messages, speed, None, clock, clock.sleep)) == messages
+    assert all(seconds < threading.TIMEOUT_MAX for seconds in clock.slept)
 
 
 def test_a_recording_of_a_real_node_at_its_pace() -> None:
