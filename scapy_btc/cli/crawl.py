@@ -26,11 +26,11 @@ Examples:
               help="Keep everything in this SQLite file, and go on with the crawl in it that was not finished.")
 @click.option("--concurrency", type=click.IntRange(min=1, max=10_000), default=100, show_default=True, metavar="N",
               help="Connections at a time.")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), default=20.0, show_default=True, metavar="N",
+@click.option("--rate", type=options.POSITIVE, default=20.0, show_default=True, metavar="N",
               help="New connections in a second.")
 @click.option("--max-nodes", type=click.IntRange(min=0), metavar="N", help="Stop after N visits.")
-@click.option("--max-time", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop after so long.")
-@click.option("--peer-time", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True,
+@click.option("--max-time", type=options.NOT_NEGATIVE, metavar="SECONDS", help="Stop after so long.")
+@click.option("--peer-time", type=options.POSITIVE, default=60.0, show_default=True,
               metavar="SECONDS", help="How long one visit may take.")
 @click.option("--transport", type=options.TRANSPORTS, default="auto", show_default=True,
               help="auto: encrypted (v2, BIP 324) with START and with nodes that are said to speak it, or v1 where "

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from . import options
 from .talking import node as node_options
 from .talking import output, talking, waiting
 
@@ -19,7 +20,7 @@ Examples:
   scapy-btc getaddr --wait 2 | wc -l
 """)
 @node_options
-@click.option("--wait", "seconds", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True,
+@click.option("--wait", "seconds", type=options.POSITIVE, default=60.0, show_default=True,
               metavar="SECONDS", help="How long to wait for addresses.")
 def getaddr(form: str, seconds: float, **chosen: Any) -> None:
     """Ask a node for addresses of other nodes, and print them: address, when it was last seen, services.

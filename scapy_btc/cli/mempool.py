@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from . import options
 from .talking import DEFAULT, connection, host_and_port, output, talking
 from .talking import form as form_option
 
@@ -24,19 +25,24 @@ Examples:
 @click.option("--peers", type=click.IntRange(min=1), metavar="N",
               help="Keep N connections; more than nodes are named are filled with peers that those know.")
 @click.option("-c", "limit", type=click.IntRange(min=1), metavar="N", help="Stop after N transactions.")
-@click.option("--for", "seconds", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+@click.option("--for", "seconds", type=options.POSITIVE, metavar="SECONDS",
               help="Stop after so long.")
-@click.option("--now", is_flag=True, help="Print the ids of what is in the pool of one node now, and end (BIP 35).")
+@click.option("--hold", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS",
+              help="Print each transaction so long after it came: then more nodes have announced it.")
+@click.option("--now", is_flag=True,
+              help="Print what one node has in its pool now, by wtxid (by txid before BIP 339), and end (BIP 35).")
 @click.option("-r", "source", metavar="FILE", help="Watch the messages of a capture instead.")
 @connection
 @form_option("text", "jsonl")
 def mempool(nodes: tuple[str, ...], network: Any, peers: int | None, limit: int | None, seconds: float | None,
-            now: bool, source: str | None, form: str, **how: Any) -> None:
+            hold: float, now: bool, source: str | None, form: str, **how: Any) -> None:
     """Print each transaction when it comes: id, size, outputs and addresses, fee where the transactions that it spends
     were seen, too, and who announced it first. The closing table counts for each peer.
 
     Connections are kept alive; one that is lost is made again, or replaced by another peer.
     """
+    if source and nodes:
+        raise click.UsageError("-r watches a capture, not nodes")
     if now:
         ids_now(nodes, network, form, how)
         return
@@ -44,7 +50,7 @@ def mempool(nodes: tuple[str, ...], network: Any, peers: int | None, limit: int 
     from .watching import Lines, watch_capture, watch_nodes
 
     watch = MempoolWatch(network)
-    lines = Lines(watch, form, limit)
+    lines = Lines(watch, form, limit, hold)
     try:
         if source:
             watch_capture(source, lines, how["keylog"])
@@ -54,6 +60,8 @@ def mempool(nodes: tuple[str, ...], network: Any, peers: int | None, limit: int 
     except KeyboardInterrupt:
         pass  # the way to end it
     lines.close()
+    if not source and not lines.connected:
+        raise SystemExit(1)
 
 
 def ids_now(nodes: tuple[str, ...], network: Any, form: str, how: dict[str, Any]) -> None:
@@ -62,6 +70,7 @@ def ids_now(nodes: tuple[str, ...], network: Any, form: str, how: dict[str, Any]
         raise click.UsageError("--now asks one node")
     with talking(node=nodes[0] if nodes else DEFAULT, network=network, **how) as client:
         found = client.mempool()
+        kind = "wtxid" if "wtxidrelay" in client.peer.agreed else "txid"
         for tx_id in found:
-            output(form, tx_id, {"id": tx_id})
+            output(form, tx_id, {kind: tx_id})
     click.echo(f"{len(found):,} transaction{'' if len(found) == 1 else 's'}", err=True)

@@ -107,6 +107,19 @@ class Moment(click.ParamType):
         return int(moment.timestamp()) * 10**9 + nanoseconds
 
 
+class Number(click.FloatRange):
+    """A number that a system can wait for: neither infinite nor nan, at most a billion."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        if not found <= 1e9:
+            self.fail(f"{value} is no number up to a billion", param, ctx)
+        return found
+
+
+POSITIVE, NOT_NEGATIVE = Number(min=0, min_open=True), Number(min=0)
+
+
 class HashHex(click.ParamType):
     """A hash as users know it: 64 hex digits; 32 wire bytes inside."""
 

@@ -30,7 +30,7 @@ Examples:
               help="Check at most N nodes.")
 @click.option("--concurrency", type=click.IntRange(min=1, max=1000), default=16, show_default=True, metavar="N",
               help="Connections at a time.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True,
+@click.option("--timeout", type=options.POSITIVE, default=10.0, show_default=True,
               metavar="SECONDS", help="How long one check may take: connection, handshake, pong.")
 @click.option("--transport", type=options.TRANSPORTS, default="auto", show_default=True,
               help="auto: encrypted (v2, BIP 324) with nodes that are named here or said to speak it, or v1 where they "

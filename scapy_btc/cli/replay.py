@@ -34,7 +34,7 @@ Examples:
 @click.option("--speed", metavar="X", default=None,
               help="X times faster than recorded; max: without pauses. Default: 1 on the screen, max to a node.")
 @click.option("--step", is_flag=True, help="Wait for a key before each message; q ends.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True,
+@click.option("--timeout", type=options.POSITIVE, default=10.0, show_default=True,
               metavar="SECONDS", help="How long to wait for each message that the recording has.")
 @click.option("--verbatim", is_flag=True, help="Send exactly what was recorded: no nonce, time or address anew, no "
                                                "pong but the recorded ones.")

@@ -25,7 +25,7 @@ Examples:
               help="Blocks to mine at start, ten minutes apart, the last one now.")
 @click.option("--mine-to", metavar="ADDRESS",
               help="Whom the blocks pay; without it anybody can spend them (the witness is one byte, 51).")
-@click.option("--mine-every", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+@click.option("--mine-every", type=options.POSITIVE, metavar="SECONDS",
               help="Mine a block so often, with the transactions that came.")
 @click.option("--connect", "connect", multiple=True, metavar="HOST[:PORT]", help="Connect to this node, too.")
 @click.option("--address", "addresses", multiple=True, metavar="HOST[:PORT]",

@@ -27,14 +27,15 @@ def _a_file(ctx: click.Context, param: click.Parameter, value: str | None) -> st
 connection = options.stacked(
     click.option("--network", type=options.NetworkName(), default="regtest", show_default=True, metavar="NAME",
                  help="The node's network; also gives the port where none is named."),
-    click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True,
+    click.option("--timeout", type=options.POSITIVE, default=10.0, show_default=True,
                  metavar="SECONDS", help="How long to wait for the connection, and for each answer."),
     click.option("--transport", type=options.TRANSPORTS, default="auto", show_default=True,
-                 help="auto: encrypted (v2, BIP 324), or v1 where the node does not answer that."),
+                 help="auto: encrypted (v2, BIP 324), or v1 where the node closes the connection on that."),
     options.written_keylog,
     click.option("--proxy", metavar="HOST:PORT",
                  help="Connect through this SOCKS5 proxy, as 127.0.0.1:9050 for Tor; it also resolves names."),
-    click.option("-x", "hexdump", is_flag=True, help="Print all that is said, with its bytes, on standard error."),
+    click.option("-x", "hexdump", is_flag=True,
+                 help="Print all that is said, with its bytes as in v1, on standard error."),
     click.option("-w", "write", type=click.Path(dir_okay=False), metavar="FILE", callback=_a_file,
                  help="Write what is said as a capture (pcapng, or pcap by name)."),
 )
@@ -65,6 +66,7 @@ def host_and_port(text: str) -> tuple[str, int | None]:
 def talking(node: str, network: Any, timeout: float, transport: Any, keylog: str | None, hexdump: bool,
             write: str | None, proxy: str | None, **said: Any) -> Iterator[Any]:
     """A client after its handshake; prints and records what is said where that is wished."""
+    from ..errors import PeerError
     from ..net.client import connect
     from ..peer.options import PeerOptions
 
@@ -76,7 +78,12 @@ def talking(node: str, network: Any, timeout: float, transport: Any, keylog: str
 
             client.observer = client.recorder(Dump(client.local_address))
         client.handshake()
-        yield client
+        try:
+            yield client
+        except PeerError as error:
+            if client.address not in str(error):
+                error.args = (f"{client.address}: {error}",)
+            raise
 
 
 def tracked(items: Iterable[T], count: int, text: str, hexdump: bool = False) -> Iterator[T]:
@@ -84,7 +91,9 @@ def tracked(items: Iterable[T], count: int, text: str, hexdump: bool = False) ->
 
     :param hexdump: whether what is said is printed there
     """
-    if count < 2 or hexdump or not sys.stderr.isatty() or sys.stdout.isatty():
+    from .reading import is_kept
+
+    if count < 2 or hexdump or not sys.stderr.isatty() or not is_kept(sys.stdout):
         yield from items
         return
     from rich.console import Console

@@ -6,7 +6,8 @@ from __future__ import annotations
 import click
 import pytest
 
-from scapy_btc.cli.options import Moment, NetworkName
+from scapy_btc.cli import GROUPS
+from scapy_btc.cli.options import Moment, NetworkName, Number
 
 SECONDS = 1_795_226_269  # 2026-11-21T01:57:49Z
 
@@ -37,3 +38,15 @@ def test_networks() -> None:
     for text in ("nowhere", "signet:5", "signet:" + "51" * 10_001):
         with pytest.raises(click.BadParameter):
             NetworkName().convert(text, None, None)
+
+
+NUMBERS = [pytest.param(option, id=f"{command.name} {option.opts[0]}") for commands in GROUPS.values()
+           for command in commands for option in command.params if isinstance(option.type, click.types.FloatParamType)]
+
+
+@pytest.mark.parametrize("option", NUMBERS)
+def test_no_number_is_one_that_nobody_can_wait_for(option: click.Option) -> None:
+    assert isinstance(option.type, Number) and option.type.convert("2.5", option, None) == 2.5
+    for text in ("nan", "inf", "1e10", "-1", "-inf"):
+        with pytest.raises(click.BadParameter):
+            option.type.convert(text, option, None)
