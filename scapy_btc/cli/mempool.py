@@ -27,7 +27,7 @@ Examples:
 @click.option("-c", "limit", type=click.IntRange(min=1), metavar="N", help="Stop after N transactions.")
 @click.option("--for", "seconds", type=options.POSITIVE, metavar="SECONDS",
               help="Stop after so long.")
-@click.option("--hold", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS",
+@click.option("--hold", type=options.NOT_NEGATIVE, default=0.0, metavar="SECONDS",
               help="Print each transaction so long after it came: then more nodes have announced it.")
 @click.option("--now", is_flag=True,
               help="Print what one node has in its pool now, by wtxid (by txid before BIP 339), and end (BIP 35).")
