@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from . import options
 from .talking import node as node_options
 from .talking import output, talking
 
@@ -22,7 +23,7 @@ Examples:
 @node_options
 @click.option("-c", "count", type=click.IntRange(min=1), default=4, show_default=True, metavar="N",
               help="How many pings.")
-@click.option("--interval", type=click.FloatRange(min=0), default=1.0, show_default=True, metavar="SECONDS",
+@click.option("--interval", type=options.NOT_NEGATIVE, default=1.0, show_default=True, metavar="SECONDS",
               help="Time between them.")
 def ping(form: str, count: int, interval: float, **chosen: Any) -> None:
     """Send pings and print the time until the pong of each, and a summary, also where Ctrl-C or the node ends it.
