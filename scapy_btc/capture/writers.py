@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import os
 import sys
+import time
 from collections import OrderedDict
 from ipaddress import ip_address
 from itertools import count
@@ -29,6 +30,8 @@ SEGMENT = 44 * 1460
 """Payload bytes of a TCP segment at most, as an interface with segmentation offload has them."""
 CONNECTIONS = 16_384
 """Streams open at a time; beyond it the one that was silent for the longest time is ended."""
+GZIP_FLUSH = 1.0
+"""Seconds between two flushes of a compressed file: each costs some bytes."""
 
 _PUSH = 0x08
 # segments of SEGMENT bytes; windows of up to 1 GiB, since much is sent before the other end says anything again
@@ -44,25 +47,29 @@ _tcp = Struct(">HHIIBBHHH").pack
 _pseudo = Struct(">xBH").pack
 
 
-def open_writer(target: str | os.PathLike[str] | BinaryIO) -> CaptureWriter:
+def open_writer(target: str | os.PathLike[str] | BinaryIO, live: bool = False) -> CaptureWriter:
     """A context manager whose `write` takes messages.
 
     :param target: a path, or a binary file, which is left open. "-" is standard output; a name that ends in ".pcap"
         makes a pcap (with nanoseconds), everything else is pcapng; with ".gz" at the end it is compressed
+    :param live: of what is said now: each message is in the file at once, for whoever looks into it and for the case
+        that nobody closes it; in a compressed one what was written up to a second before the last. Standard output
+        and open files have it always
 
     Raises CaptureError when the file cannot be made.
     """
     if not isinstance(target, (str, os.PathLike)):
-        return CaptureWriter(target, PcapngFormat(), live=True)
+        return CaptureWriter(target, PcapngFormat(), live=True, owned=False)
     name = os.fspath(target)
     if name == "-":
-        return CaptureWriter(sys.stdout.buffer, PcapngFormat(), live=True)
+        return CaptureWriter(sys.stdout.buffer, PcapngFormat(), live=True, owned=False)
     file: Any
     try:
         file = gzip.open(name, "wb", 6) if name.endswith(".gz") else open(name, "wb", buffering=1 << 18)  # noqa: SIM115
     except OSError as error:
         raise CaptureError(f"{name}: cannot be written: {error.strerror or error}") from error
-    return CaptureWriter(file, PcapFormat() if name.removesuffix(".gz").endswith(".pcap") else PcapngFormat())
+    capture = PcapFormat() if name.removesuffix(".gz").endswith(".pcap") else PcapngFormat()
+    return CaptureWriter(file, capture, live, flush_every=GZIP_FLUSH if name.endswith(".gz") else 0.0)
 
 
 class PcapFormat:
@@ -108,18 +115,24 @@ class CaptureWriter:
     which they appear: 240.0.0.1, 240.0.0.2 and so on (reserved, RFC 1112), or 100::1 and so on (for nothing, RFC
     6666) where the other end has IPv6; at the port of the network if they name none.
 
-    :param live: hand on each message at once, and leave the file open at the end; else it is closed, too
+    :param live: hand on each message at once
+    :param owned: close the file at the end
+    :param flush_every: seconds between two times that the file is told to hand on what it has
     """
 
-    def __init__(self, file: BinaryIO, capture: PcapFormat | PcapngFormat, live: bool = False) -> None:
+    def __init__(self, file: BinaryIO, capture: PcapFormat | PcapngFormat, live: bool = False, owned: bool = True,
+                 flush_every: float = 0.0) -> None:
         self._file = file
         self._format = capture
-        self._live = live
+        self._live, self._owned = live, owned
+        self._flush_every, self._flushed = flush_every, float("-inf")
         self._stand_ins: dict[str, int] = {}
         self._streams: OrderedDict[tuple[str, str], _Stream] = OrderedDict()
         self._numbers = count(1)
         self._latest = 0
         file.write(capture.header)
+        if live:
+            file.flush()  # a capture without messages is one, too
 
     def __enter__(self) -> CaptureWriter:
         return self
@@ -148,7 +161,16 @@ class CaptureWriter:
         self._put(time_ns, stream.data(source == stream.client_name, message.frame_bytes))
         self._latest = max(self._latest, time_ns)
         if self._live:
-            self._file.flush()
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand on what was written so far; not again within `flush_every`."""
+        if self._flush_every:
+            now = time.monotonic()
+            if now - self._flushed < self._flush_every:
+                return
+            self._flushed = now
+        self._file.flush()
 
     def close(self) -> None:
         """End all streams, at the latest time that was written."""
@@ -158,7 +180,7 @@ class CaptureWriter:
             self._streams.clear()
             self._file.flush()
         finally:
-            if not self._live:
+            if self._owned:
                 self._file.close()
 
     def _put(self, time_ns: int, frames: list[bytes]) -> None:

@@ -38,7 +38,7 @@ def run(listen: str, node: str, network: Network, listen_transport: Any, to_tran
         raise click.UsageError("--listen needs a port")
     handle = load(script) if script else None
     with ExitStack() as stack:
-        show = Show(chosen, Selection(), stack)
+        show = Show(chosen, Selection(), stack, live=True)
         proxy = BTCProxy((host, network.port if port is None else port), (where, listen_port), handle, network=network,
                          listen_transport=listen_transport, to_transport=to_transport, keylog=keylog, limit=connections,
                          record=lambda message: take(message, show, proxy))
@@ -50,7 +50,7 @@ def run(listen: str, node: str, network: Network, listen_transport: Any, to_tran
 def take(message: Message, show: Show, proxy: BTCProxy) -> None:
     """Show a message, unless enough were shown."""
     if not show.full:
-        show.take([message], live=True)
+        show.take([message])
     if show.full:
         proxy.stop()
 

@@ -36,10 +36,12 @@ class Show:
     """Prints, writes and counts what was selected of any number of sources.
 
     :param chosen: the options of `options.output`
+    :param live: hand on every line and message at once: somebody waits for it
+    :ivar more: what the closing line says besides
     """
 
-    def __init__(self, chosen: dict[str, Any], wanted: Selection, stack: ExitStack) -> None:
-        self.wanted = wanted
+    def __init__(self, chosen: dict[str, Any], wanted: Selection, stack: ExitStack, live: bool = False) -> None:
+        self.wanted, self.live = wanted, live
         self.limit, self.quiet, self.strict = chosen["limit"], chosen["quiet"], chosen["strict"]
         out = sys.stderr if chosen["write"] == "-" else sys.stdout
         self.printer = Printer(
@@ -49,7 +51,8 @@ class Show:
         if chosen["write"]:
             from ..capture.writers import open_writer
 
-            self.writer = stack.enter_context(open_writer(chosen["write"]))
+            self.writer = stack.enter_context(open_writer(chosen["write"], live))
+        self.more: list[str] = []
         self.seen = 0
         self.messages = 0
         self.bytes = 0
@@ -57,11 +60,8 @@ class Show:
         self.events: Counter[str] = Counter()
         self.unknown = unknown_names(wanted)
 
-    def take(self, reader: Iterable[Any], live: bool = False) -> None:
-        """Show what a reader gives, until it ends or enough was shown; raises what it raises.
-
-        :param live: hand on every line at once: somebody waits for it
-        """
+    def take(self, reader: Iterable[Any]) -> None:
+        """Show what a reader gives, until it ends or enough was shown; raises what it raises."""
         quiet, printer, wanted = self.quiet, self.printer, self.wanted
         known = set(wanted.transactions)
         for item in reader:
@@ -88,7 +88,7 @@ class Show:
                 self.findings.update(found)
             if not quiet:
                 printer.message(item, found)
-                if live:
+                if self.live:
                     printer.flush()
             if self.writer:
                 self.writer.write(item)
@@ -106,6 +106,7 @@ class Show:
             parts = [f"0 of {self.seen:,} message{'' if self.seen == 1 else 's'} were chosen"]
         parts += [f"{name} {count:,}" for name, count in self.events.items()]
         parts += [f"{code} {count:,}" for code, count in self.findings.most_common()]
+        parts += self.more
         return "; ".join(parts)
 
     def close(self, failed: bool) -> int:
@@ -140,7 +141,7 @@ def read_files(files: tuple[str, ...], chosen: dict[str, Any]) -> int:
     noting = network_note(network)
     failed = False
     with ExitStack() as stack:
-        show = Show(chosen, wanted, stack)
+        show = Show(chosen, wanted, stack, live=follow or "-" in files)
         try:
             for name in files:
                 if show.full:
@@ -149,7 +150,7 @@ def read_files(files: tuple[str, ...], chosen: dict[str, Any]) -> int:
                     out = None if show.quiet else show.printer.out
                     with progress(name, out) as report, read(name, events=True, network=network, follow=follow,
                                                              keylog=keylog, guess=guess) as reader:
-                        show.take(noting(report(reader)), live=name == "-" or follow)
+                        show.take(noting(report(reader)))
                 except CaptureError as error:
                     failed = True
                     sys.stdout.flush()
@@ -172,7 +173,7 @@ def read_live(interfaces: tuple[str, ...], bpf: str | None, chosen: dict[str, An
     if keylog and not os.path.exists(keylog):
         click.echo(f"scapy-btc: {printable(keylog)}: no keys there yet", err=True)
     with ExitStack() as stack:
-        show = Show(chosen, wanted, stack)
+        show = Show(chosen, wanted, stack, live=True)
         frames = LiveFrames(interfaces, bpf)
         stack.callback(frames.close)
         tell_unknown(show.unknown)
@@ -180,7 +181,7 @@ def read_live(interfaces: tuple[str, ...], bpf: str | None, chosen: dict[str, An
         click.echo(f"scapy-btc: listening on {', '.join(frames.names)}; Ctrl-C ends it", err=True)
         try:
             with readers.read_live(frames, network, keylog, guess) as reader:
-                show.take(reader, live=True)
+                show.take(reader)
         except KeyboardInterrupt:
             pass  # the way to end it
         frames.close()

@@ -78,11 +78,11 @@ def play_on_screen(file: str, connection: int | None, network: Network | None, k
     if step:
         click.echo("a key: the next message; q: the end", err=True)
     with ExitStack() as stack:
-        show = Show(shown, wanted, stack)
+        show = Show(shown, wanted, stack, live=True)
         try:
             with read(file, events=True, network=network, keylog=keylog) as reader:
                 chosen = (item for item in noting(reader) if wanted.covers(item))
-                show.take(paced(chosen, speed, (lambda item: key()) if step else None), live=True)
+                show.take(paced(chosen, speed, (lambda item: key()) if step else None))
         except Ended:
             pass
         except KeyboardInterrupt:
@@ -113,7 +113,7 @@ def play_live(file: str, node: str | None, listen: str | None, connection: int |
     for note in script.notes:
         click.echo(f"scapy-btc: {printable(note)}", err=True)
     with ExitStack() as stack:
-        writer = stack.enter_context(open_writer(write)) if write else None
+        writer = stack.enter_context(open_writer(write, live=True)) if write else None
         printer = Printer(sys.stderr, hexdump=True, colour=use_colour(sys.stderr)) if hexdump else None
 
         def sink(message: Message) -> None:

@@ -37,7 +37,7 @@ class Said:
         if write:
             from ..capture.writers import open_writer
 
-            self.writer = self._stack.enter_context(open_writer(write))
+            self.writer = self._stack.enter_context(open_writer(write, live=True))
 
     def __enter__(self) -> Said:
         return self

@@ -159,7 +159,7 @@ def watch_nodes(ends: list[tuple[str, int]], count: int, network: Network, lines
     options = PeerOptions(network=network)
 
     with ExitStack() as stack:
-        writer = stack.enter_context(open_writer(write)) if write else None
+        writer = stack.enter_context(open_writer(write, live=True)) if write else None
         connections, messages = itertools.count(), itertools.count(1)
 
         def observe(connection: Connection) -> Observer:

@@ -60,7 +60,7 @@ class BlockingConnection:
         self.socket = sock
         self.address = address or end_text(_end(sock.ins.getpeername))
         self.local_address = end_text(_end(sock.ins.getsockname))
-        self._writer = open_writer(record) if record is not None else None
+        self._writer = open_writer(record, live=True) if record is not None else None
         self._recorder = self._writer and self.recorder(self._writer.write)
         self.peer = Peer(options, outbound=True, random=random)
         self.peer.remote = None if address else remote_of(_end(sock.ins.getpeername))

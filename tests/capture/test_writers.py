@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,47 @@ def test_a_file_that_is_open_gets_each_message_at_once() -> None:
         before = file.getvalue()
     assert before.startswith(b"\x0a\x0d\x0d\x0a") and b"12345678" in before
     assert not file.closed and len(file.getvalue()) > len(before)
+
+
+@pytest.mark.parametrize("name", ["out.pcapng", "out.pcap"])
+def test_what_is_live_is_in_the_file_at_once(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    with open_writer(path, live=True) as writer:
+        assert again(path) == []
+        for number in range(3):
+            writer.write(message(bytes([number])))
+            assert [item.payload[0] for item in again(path)] == list(range(number + 1))
+        now = path.stat().st_size
+    assert path.stat().st_size > now  # the streams have an end
+
+
+def test_live_and_compressed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, now = tmp_path / "out.pcapng.gz", 1000.0
+    monkeypatch.setattr(writers.time, "monotonic", lambda: now)
+
+    def readable() -> bytes:
+        return zlib.decompressobj(31).decompress(path.read_bytes())
+
+    with open_writer(path, live=True) as writer:
+        assert readable().startswith(b"\x0a\x0d\x0d\x0a")
+        writer.write(message(b"message one"))
+        assert b"message one" in readable()
+        now += 0.9
+        writer.write(message(b"message two"))
+        assert b"message two" not in readable()
+        now += 0.2
+        writer.write(message(b"message three"))
+        assert b"message two" in readable() and b"message three" in readable()
+    assert [item.payload for item in again(path)] == [b"message one", b"message two", b"message three"]
+
+
+def test_what_is_not_live_is_written_in_large_pieces(tmp_path: Path) -> None:
+    path = tmp_path / "out.pcapng"
+    with open_writer(path) as writer:
+        for number in range(100):
+            writer.write(message(bytes([number])))
+        assert path.stat().st_size == 0
+    assert len(again(path)) == 100
 
 
 def test_standard_output() -> None:

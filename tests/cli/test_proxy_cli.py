@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from scapy_btc.capture.reader import read
+from scapy_btc.errors import PeerError
 from scapy_btc.net.client import connect
 from scapy_btc.net.node import BTCNode
 from scapy_btc.net.running import RunningNode
@@ -154,12 +156,16 @@ def test_a_closed_pipe_is_quiet(to: str) -> None:
         assert "rror" not in running.process.stderr.read()
 
 
-def test_a_full_disk_is_said(to: str) -> None:
-    with proxy("--to", to, "-w", "/dev/full") as running:
-        with connect("127.0.0.1", running.port) as client:
+def test_a_full_disk_is_said(to: str, tmp_path: Path) -> None:
+    assert "writing failed: No space left on device" in refused("--to", to, "-w", "/dev/full")
+    target = tmp_path / "passed.pcapng"
+    with proxy("--to", to, "-w", str(target)) as running:
+        size = target.stat().st_size
+        resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (size, size))
+        with suppress(PeerError), connect("127.0.0.1", running.port) as client:
             client.ping()
-        assert running.end() == 1
-    assert "writing failed: No space left on device" in running.err
+        assert running.end(None) == 1
+    assert "writing failed: File too large" in running.err
 
 
 def test_failing_scripts(to: str, tmp_path: Path) -> None:

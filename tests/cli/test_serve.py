@@ -100,6 +100,19 @@ def test_records_and_a_capture(tmp_path: Path) -> None:
     assert {message.connection for message in said} == {0, 1}
 
 
+def test_a_capture_is_there_when_it_is_killed(tmp_path: Path) -> None:
+    target = tmp_path / "said.pcapng"
+    with serve("-q", "-w", str(target)) as running:
+        with connect("127.0.0.1", running.port) as client:
+            client.ping()
+            before = [message.msgtype for message in read(target)]
+            client.ping()
+        assert running.end(signal.SIGKILL) == -signal.SIGKILL
+    said = [message.msgtype for message in read(target)]  # without a complaint
+    assert {"version", "verack", "ping", "pong"} <= set(before)
+    assert said[:len(before)] == before and said.count("pong") == before.count("pong") + 1
+
+
 def test_bytes_and_a_limit() -> None:
     with serve("-x", "-c", "5") as running:
         greet(running.port)

@@ -308,6 +308,7 @@ def test_the_record_is_a_capture(tmp_path: Path) -> None:
     with serving(answers(pongs)) as port, connect("127.0.0.1", port, record=path) as client:
         client.ping()
         assert client.address == f"127.0.0.1:{port}"
+        assert said(path)[-2:] == ["ping", "pong"]  # while it goes on
     messages = list(read(path))
     assert [(m.msgtype, m.source == client.local_address) for m in messages if m.msgtype in ("version", "ping")] == [
         ("version", True), ("version", False), ("ping", True)]
