@@ -176,4 +176,4 @@ def closing(book: AddressBook, crawler: Crawler, store: str | None) -> Iterator[
 
 def named(by_id: dict[int, Any]) -> dict[str, Any]:
     """Counts by the names of networks."""
-    return {BIP155_NETWORK_NAMES[key]: count for key, count in by_id.items()}
+    return {BIP155_NETWORK_NAMES.get(key, f"network {key}"): count for key, count in by_id.items()}

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from ..chain.address import format_bip155, parse
 from ..errors import FormatError, StoreError
 from ..networks import Network
-from ..protocol import BIP155Network
+from ..protocol import BIP155_ADDRESS_SIZES, BIP155Network
 from .database import Database
 from .reach import Kind, kind_of
 
@@ -73,6 +73,18 @@ _GIVEN_UP = f"""(success IS NULL AND failures >= {RETRIES}
     OR failures >= {MAX_FAILURES} AND success < :now - {MIN_FAIL}
     OR max(last_seen, ifnull(success, 0)) < :now - {HORIZON})"""
 
+_NETWORKS = ", ".join(map(str, BIP155_ADDRESS_SIZES))
+_YEAR_9999 = 253_402_300_799
+_SOUND = " AND ".join((
+    f"port BETWEEN 0 AND 65535 AND network_id IN ({_NETWORKS})",
+    *(f"typeof({name}) = 'text'" for name in ("address", "source")),
+    *(f"typeof({name}) = 'integer'" for name in ("port", "services", "successes", "failures")),
+    *(f"typeof({name}) IN ('text', 'null')" for name in ("transport", "user_agent", "error", "reason")),
+    *(f"typeof({name}) IN ('integer', 'real', 'null')" for name in ("version", "start_height", "latency", "addresses")),
+    *(f"ifnull({name}, 0) BETWEEN 0 AND {_YEAR_9999}" for name in ("first_seen", "last_seen", "tried", "success")),
+))
+"""What holds for every row that was written here: SQLite itself takes any value in any column."""
+
 
 class Told(NamedTuple):
     """An address as somebody told it."""
@@ -119,7 +131,12 @@ class AddressBook(Database):
                 name, kind = (self._one("SELECT value FROM meta WHERE key = ?", key) for key in ("network", "kind"))
             if name != network.name:
                 raise StoreError(f"{self.path}: an address book of {name}, not of {network.name}")
+            if self._rows(f"SELECT 1 FROM address WHERE ({_SOUND}) IS NOT 1 LIMIT 1"):
+                raise StoreError(f"{self.path}: damaged: delete the file to begin anew")
             self.kind = Kind(kind or Kind.ROUTABLE)
+        except ValueError as error:
+            self.close()
+            raise StoreError(f"{self.path}: damaged: {error}") from error
         except BaseException:
             self.close()
             raise
@@ -187,9 +204,13 @@ class AddressBook(Database):
         return Added(len(new), known, refused)
 
     def add_user(self, host: str, port: int, now: int) -> None:
-        """Take up what the user named, to be dialled in the present run. Raises FormatError for a host that is a name.
+        """Take up what the user named, to be dialled in the present run. Raises FormatError for a host that is a name,
+        or of a network that nobody knows.
         """
-        address = format_bip155(*parse(host))
+        network_id, data = parse(host)
+        if network_id not in BIP155_ADDRESS_SIZES:
+            raise FormatError(f"an address of no known network: {host!r}")
+        address = format_bip155(network_id, data)
         with self.transaction():
             self.add([Told(address, port, 0, now)], USER, now)
             self._db.execute("UPDATE address SET source = ?, pending = pending OR tried IS NULL"

@@ -152,9 +152,13 @@ class Crawler:
             except (OSError, UnicodeError) as error:
                 raise Refused(f"{host}: the name is not known: {getattr(error, 'strerror', '') or error}") from error
             hosts = [str(address[0]) for *_, address in found]
+        taken = 0
         for each in hosts:
             with suppress(FormatError):  # an IPv6 address with a zone
                 self.book.add_user(each, port, int(time.time()))
+                taken += 1
+        if not taken:
+            raise Refused(f"{host}: no address that can be kept: one with a zone, or of no known network")
 
     # Whom to visit, and when
 

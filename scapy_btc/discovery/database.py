@@ -73,7 +73,7 @@ class Database:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeError) as error:  # the latter of a damaged file: names of columns
             raise StoreError(f"{self.path}: {error}") from error
 
     @contextmanager

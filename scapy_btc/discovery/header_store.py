@@ -49,7 +49,8 @@ class HeaderStore(Database):
             with self._told():
                 for height, header in self._db.execute(
                         "SELECT height, header FROM header WHERE network = ? ORDER BY height", (self.network.name,)):
-                    if height != len(raw) // HEADER_SIZE or len(header) != HEADER_SIZE:
+                    sound = isinstance(header, bytes) and len(header) == HEADER_SIZE
+                    if height != len(raw) // HEADER_SIZE or not sound:
                         raise FormatError(f"header {len(raw) // HEADER_SIZE} is missing")
                     raw += header
             return HeaderChain(self.network, bytes(raw))
