@@ -72,18 +72,21 @@ class KeyLog:
         """Read what was added to the file; False if there is nothing new."""
         try:
             found = os.stat(self.path)
+            if self._seen >= 0 and not stat.S_ISREG(found.st_mode):
+                return False  # a pipe is read once
             if self._file != (found.st_dev, found.st_ino) or found.st_size < self._read:
                 self._file, self._read, self._seen = (found.st_dev, found.st_ino), 0, -1  # another file
             if found.st_size == self._seen:
                 return False
             self._seen = found.st_size
             with open(self.path, "rb") as file:
-                file.seek(self._read)
+                if self._read:
+                    file.seek(self._read)
                 self._take(file)
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise CaptureError(f"{os.fspath(self.path)}: {error.strerror}") from error
+            raise CaptureError(f"{os.fspath(self.path)}: {error.strerror or error}") from error
         return True
 
     def _take(self, file: BinaryIO) -> None:

@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 import tracemalloc
 from pathlib import Path
 
@@ -162,6 +163,18 @@ def test_another_file_in_its_place(path: Path) -> None:
     assert log.lookup(bytes(64)) is None
     append_key(path, new_key())
     assert log.lookup(bytes(64)) is None and (len(log), log.broken) == (3, 0)
+
+
+def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    """As of `--keylog <(gpg -d keys.gpg)`."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(LINE,), daemon=True)
+    writer.start()
+    log = KeyLog(pipe)
+    assert log.lookup(KEY.public) == KEY.private
+    writer.join(10)
+    assert log.lookup(bytes(64)) is None  # nobody writes any more: to open it again would not end
 
 
 def test_a_folder_is_one_error(tmp_path: Path) -> None:
