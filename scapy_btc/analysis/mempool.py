@@ -17,7 +17,7 @@ from ..messages.blocks import BTCBlock
 from ..messages.following import transactions_in
 from ..messages.inventory import BTCGetData, BTCInv, BTCNotFound
 from ..messages.parts import BTCInvVector
-from ..messages.transactions import BTCTx, amounts_at, txid_at
+from ..messages.transactions import BTCTx, Places, amounts_at, txid_at
 from ..networks import Network
 from ..protocol import InvType
 from ..wire.hashes import hash_hex, hex_hash, sha256d
@@ -132,6 +132,10 @@ class MempoolWatch:
         for peer, vectors in again.items():
             yield peer, BTCGetData(inventory=vectors)
 
+    def join(self, peer: str) -> None:
+        """A peer is there; it has its tally also if it never announces anything."""
+        self._tally(peer)
+
     def forget(self, peer: str, now: float) -> None:
         """A peer is gone: what it was asked for is asked of others at the next `tick`."""
         for wanted in self._wanted.values():
@@ -172,7 +176,7 @@ class MempoolWatch:
         raw = raw[:places[-1]]
         txid, wtxid = txid_at(raw, places), sha256d(raw)
         announced = sorted({**dict(self._take(txid)), **dict(self._take(wtxid))}.items(), key=lambda entry: entry[1])
-        if wtxid in self._known:
+        if txid in self._wtxids or is_coinbase(raw, places):  # the same, perhaps without its witness; of a block
             return None
         announced = announced or [(peer, now)]
         record = BTCTx.plan.record(raw, 0, len(raw))[0]
@@ -233,3 +237,8 @@ class MempoolWatch:
 
     def _tally(self, peer: str) -> PeerTally:
         return self.peers.setdefault(peer, PeerTally())
+
+
+def is_coinbase(raw: bytes, places: Places) -> bool:
+    """Whether the first input of a transaction spends nothing."""
+    return raw[places[4]:places[4] + 36] == bytes(32) + b"\xff" * 4

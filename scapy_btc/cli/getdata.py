@@ -106,6 +106,6 @@ def show(client: Any, message: Any, form: str) -> None:
     if form == "hex":
         click.echo(message.self_build().hex())
     elif form == "text":
-        click.echo(str(message.show(dump=True)).rstrip("\n"))
+        click.echo(f"{message.summary()}\n{str(message.show(dump=True)).rstrip()}\n")
     else:
         output(form, "", message_record(client.recorder(print).message(client.peer.envelope(message), False)))

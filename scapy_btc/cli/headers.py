@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Examples:
   scapy-btc headers
   scapy-btc headers --network testnet4 --store headers.sqlite 192.0.2.1
-  scapy-btc headers --after 0f9188f13cb7b2c7... -c 10
+  scapy-btc headers --after 0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206 -c 10
   scapy-btc headers --network mainnet -T jsonl 192.0.2.1 > headers.jsonl
 """)
 @node_options
@@ -89,6 +89,8 @@ def fetched(client: Any, chain: HeaderChain, file: HeaderStore | None) -> Iterat
                 yield from range(taken.first, chain.height + 1)
             beside = taken.height if taken.beside else None
         stated = client.peer.version.start_height or 0  # not said in older versions
+        if not received and stated > chain.height:
+            raise PeerError(f"the node states height {stated:,}, and sends no headers")
         if beside:
             click.echo(f"scapy-btc: the node is on another branch, to height {beside:,}, which has not more work than "
                        f"the one known, to height {chain.height:,}", err=True)

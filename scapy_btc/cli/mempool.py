@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from . import options
+from .ending import status_after
 from .talking import DEFAULT, connection, host_and_port, output, talking
 from .talking import form as form_option
 
@@ -51,17 +52,17 @@ def mempool(nodes: tuple[str, ...], network: Any, peers: int | None, limit: int 
 
     watch = MempoolWatch(network)
     lines = Lines(watch, form, limit, hold)
+    stop = None
     try:
         if source:
             watch_capture(source, lines, how["keylog"])
         else:
             ends = [(host, port or network.port) for host, port in map(host_and_port, nodes or (DEFAULT,))]
             watch_nodes(ends, peers or len(ends), network, lines, seconds, **how)
-    except KeyboardInterrupt:
-        pass  # the way to end it
+    except KeyboardInterrupt as interrupt:
+        stop = interrupt
     lines.close()
-    if not source and not lines.connected:
-        raise SystemExit(1)
+    raise SystemExit(status_after(stop, normal=True) or int(not source and not lines.connected))
 
 
 def ids_now(nodes: tuple[str, ...], network: Any, form: str, how: dict[str, Any]) -> None:

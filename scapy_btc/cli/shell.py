@@ -6,11 +6,12 @@ from __future__ import annotations
 import click
 
 BANNER = """\
-Bitcoin's messages are loaded: {count} of them. Three things to try:
+Bitcoin's messages are loaded: {count} of them. Four things to try:
 
     >>> (BTC(magic="regtest") / BTCPing(nonce=5)).show2()                # lengths and checksum computed
     >>> fuzz(BTC() / BTCVersion()).show2()                               # random where you set nothing
     >>> {example}
+    >>> node = BTCNode(blocks=120).run(); client = connect(*node.address); client.get_block(node.tip).show()
 """
 
 OF_A_FILE = 'for m in read("capture.pcapng"): print(m.packet.summary())       # every message of a capture'

@@ -18,7 +18,8 @@ Command = Callable[..., Any]
 T = TypeVar("T")
 
 
-def _a_file(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+def a_file(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """The callback of options that name a file to write. Raises BadParameter for standard output."""
     if value == "-":
         raise click.BadParameter("the answers go to standard output", ctx, param)
     return value
@@ -32,11 +33,11 @@ connection = options.stacked(
     click.option("--transport", type=options.TRANSPORTS, default="auto", show_default=True,
                  help="auto: encrypted (v2, BIP 324), or v1 where the node closes the connection on that."),
     options.written_keylog,
-    click.option("--proxy", metavar="HOST:PORT",
+    click.option("--proxy", type=options.ProxyAddress(), metavar="HOST:PORT",
                  help="Connect through this SOCKS5 proxy, as 127.0.0.1:9050 for Tor; it also resolves names."),
     click.option("-x", "hexdump", is_flag=True,
                  help="Print all that is said, with its bytes as in v1, on standard error."),
-    click.option("-w", "write", type=click.Path(dir_okay=False), metavar="FILE", callback=_a_file,
+    click.option("-w", "write", type=click.Path(dir_okay=False), metavar="FILE", callback=a_file,
                  help="Write what is said as a capture (pcapng, or pcap by name)."),
 )
 

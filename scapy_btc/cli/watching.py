@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import Any
@@ -45,21 +46,36 @@ class Lines:
     """Prints transactions, and counts.
 
     :param limit: raise `Enough` after so many
+    :param hold: print a transaction so many seconds after it came: then more peers have announced it
+    :ivar connected: peers that could be spoken with
     """
 
-    def __init__(self, watch: MempoolWatch, form: str, limit: int | None) -> None:
-        self.watch, self.form, self.limit = watch, form, limit
-        self.count = 0
+    def __init__(self, watch: MempoolWatch, form: str, limit: int | None, hold: float = 0.0) -> None:
+        self.watch, self.form, self.limit, self.hold = watch, form, limit, hold
+        self.count = self.connected = 0
+        self._held: deque[Sighting] = deque()
 
-    def show(self, seen: Sighting) -> None:
-        """Print one transaction."""
+    def take(self, seen: Sighting) -> None:
+        """A transaction came."""
+        self._held.append(seen)
+        self.tick(seen.time)
+
+    def tick(self, now: float) -> None:
+        """Print what was held for long enough."""
+        while self._held and self._held[0].time + self.hold <= now:
+            self._show(self._held.popleft())
+
+    def _show(self, seen: Sighting) -> None:
         output(self.form, line(seen) if self.form == "text" else "", record(seen) if self.form != "text" else {})
         self.count += 1
         if self.limit and self.count >= self.limit:
             raise Enough
 
     def close(self) -> None:
-        """The closing counts: one line for each peer."""
+        """Print what is still held, and the closing counts: one line for each peer."""
+        with suppress(Enough):
+            if not self.limit or self.count < self.limit:
+                self.tick(float("inf"))
         click.echo(f"{self.count:,} {plural(self.count, 'transaction')}", err=True)
         for peer, tally in sorted(self.watch.peers.items(), key=lambda entry: -entry[1].first):
             later = tally.announced - tally.first
@@ -99,11 +115,12 @@ def watch_capture(source: str, lines: Lines, keylog: str | None) -> None:
         for message in messages:
             if message.msgtype in ("inv", "tx", "block") and message.checksum != "bad":
                 _, seen = lines.watch.receive(message.source, message.packet.payload, message.time_ns / 1e9)
-                if seen:
-                    try:
-                        lines.show(seen)
-                    except Enough:
-                        return
+                try:
+                    lines.tick(message.time_ns / 1e9)
+                    if seen:
+                        lines.take(seen)
+                except Enough:
+                    return
 
 
 class Watching:
@@ -116,6 +133,8 @@ class Watching:
         said: Any = connection.peer.version
         agent = printable((said.user_agent or b"").decode("utf-8", "backslashreplace"))
         click.echo(f"connected to {connection.address} {agent}", err=True)
+        self.lines.connected += 1
+        self.watch.join(connection.address)
         if self.learn:
             connection.post(BTCGetAddr())
 
@@ -128,7 +147,7 @@ class Watching:
             for entry in message.addresses[:MAX_ADDR_TO_SEND]:
                 self.learn(str(getattr(entry, "ip", None) or entry.address), entry.port)
         if seen:
-            self.lines.show(seen)
+            self.lines.take(seen)
 
     def closed(self, endpoint: str, reason: PeerError) -> None:
         text = printable(str(reason))
@@ -136,6 +155,7 @@ class Watching:
         self.watch.forget(endpoint, time.time())
 
     def tick(self, connections: dict[str, Connection]) -> None:
+        self.lines.tick(time.time())
         for peer, question in self.watch.tick(time.time()):
             if peer in connections:
                 connections[peer].post(question)

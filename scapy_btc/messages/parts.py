@@ -64,6 +64,9 @@ class BTCBlockHeader(BTCPacket):
         """SHA256d of the header, as reversed hex."""
         return hash_hex(sha256d(self.self_build()))
 
+    def mysummary(self) -> str:
+        return f"block header {self.block_hash}"
+
 
 class BTCNetAddr(BTCPacket):
     """A network address in its legacy form, without time: in `version`, and in `addr` before 31402."""

@@ -11,6 +11,8 @@ from contextlib import suppress
 from random import Random
 from typing import Any
 
+from scapy.packet import Packet
+
 from ..capture.message import Message
 from ..capture.writers import open_writer
 from ..errors import Disconnected, FormatError, HandshakeError, PeerError, TimedOut
@@ -73,6 +75,11 @@ class BlockingConnection:
         """An observer that hands on what is said as messages."""
         return Recorder(sink, self.options.network, self.local_address, self.address, transport=self.socket.transport)
 
+    def __repr__(self) -> str:
+        said = self.peer.version
+        agent = f" {(said.user_agent or b'').decode('utf-8', 'backslashreplace')}" if said else ""
+        return f"<{type(self).__name__} {self.address} {self.socket.transport.name}{agent}>"
+
     def close(self) -> None:
         """Close the connection, and the record."""
         self.socket.close()
@@ -83,7 +90,12 @@ class BlockingConnection:
     # Speaking
 
     def send(self, message: BTCMessage | BTC) -> None:
-        """Send a message, or a whole packet as it is. Raises Disconnected; TimedOut when the peer does not read."""
+        """Send a message, or a whole packet as it is.
+
+        Raises Disconnected; TimedOut when the peer does not read; TypeError for what is no packet.
+        """
+        if not isinstance(message, Packet):
+            raise TypeError(f"a message or a packet is sent, not {message!r}")
         packet = message if isinstance(message, BTC) else self.peer.envelope(message)
         try:
             self.socket.ins.settimeout(self.timeout)

@@ -152,8 +152,8 @@ class BTCClient(BlockingConnection):
     def get_headers(self, locator: Iterable[str | bytes] | None = None, stop: str | bytes = bytes(32)) -> Iterator[Any]:
         """Headers (`BTCBlockHeader`) after the locator, page by page up to the tip or `stop`.
 
-        The genesis block is the locator if there is none. Raises PeerError for headers that do not follow each other
-        or have no proof of work.
+        The genesis block is the locator if there is none. Raises PeerError for headers that do not follow each other or
+        have no proof of work, and where the peer knows no block of the locator.
         """
         genesis = self.options.network.genesis
         first = [sha256d(genesis)] if genesis else []
@@ -161,9 +161,17 @@ class BTCClient(BlockingConnection):
         while True:
             previous = [*tips, *first]
             self.send(BTCGetHeaders(locator=tips, stop=stop))
-            page = self._await(headers_after(previous)).headers
+            stray: list[bytes] = []
+            answer = self._unless_silent(headers_after(previous, stray), "no headers that follow a known block")
+            if answer is None and stray:
+                raise PeerError(f"header {hash_hex(sha256d(stray[0]))} does not follow a known block")
+            if answer is None:
+                return
+            page = answer.headers
             if len(page) > MAX_HEADERS_RESULTS:
                 raise PeerError(f"{len(page):,} headers in a message, which holds {MAX_HEADERS_RESULTS:,} at most")
+            if page and tips and bytes(page[0].header)[4:36] not in tips:
+                raise PeerError(f"the peer does not know the block {hash_hex(tips[0])}")
             for entry in page:
                 raw = bytes(entry.header)
                 block_hash = sha256d(raw)
@@ -279,11 +287,19 @@ def answer_to(request: BTCMessage) -> Test:
     return lambda message: isinstance(message, BTCMessage) and bool(message.answers(request))
 
 
-def headers_after(previous: list[bytes]) -> Test:
-    """Whether a message is one of headers that begin behind one of these blocks, or of none."""
+def headers_after(previous: list[bytes], stray: list[bytes]) -> Test:
+    """Whether a message is one of headers that begin behind one of these blocks, or of none.
+
+    :param stray: takes the first header of a message that begins elsewhere
+    """
     def test(message: Any) -> bool:
-        return isinstance(message, BTCHeaders) and (
-            not previous or not message.headers or bytes(message.headers[0].header)[4:36] in previous)
+        if not isinstance(message, BTCHeaders):
+            return False
+        first = bytes(message.headers[0].header) if message.headers else None
+        if not previous or first is None or first[4:36] in previous:
+            return True
+        stray[:] = [first]
+        return False
 
     return test
 

@@ -14,6 +14,7 @@ from scapy.supersocket import StreamSocket, SuperSocket
 from ..chain.address import format_endpoint
 from ..errors import Disconnected, FormatError, HandshakeError, PeerError, TimedOut
 from ..layers.envelope import BTC
+from ..layers.registry import BTCMessage
 from ..networks import Network
 from ..wire.events import Frame
 from ..wire.transport import Transport, V1Transport
@@ -38,6 +39,7 @@ class BTCStreamSocket(StreamSocket):
 
     def __init__(self, sock: socket.socket, network: Network | None = None, transport: Transport | None = None) -> None:
         super().__init__(sock, BTC)
+        self.network = network
         self.transport: Transport = transport or V1Transport(network)
         self._queue: deque[Frame] = deque()
         self._ended = False
@@ -93,8 +95,8 @@ class BTCStreamSocket(StreamSocket):
         return bool(self._queue)
 
     def send(self, x: Packet) -> int:
-        """Send all of a packet; the number of its bytes in v1."""
-        data = bytes(x)
+        """Send all of a packet; the number of its bytes in v1. A message without an envelope gets one."""
+        data = bytes(BTC(magic=self.network) / x if isinstance(x, BTCMessage) else x)
         x.sent_time = None
         self.transport.send(data)
         self.flush()

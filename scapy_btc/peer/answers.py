@@ -38,6 +38,8 @@ class Answers:
     """
 
     def __init__(self, wanted: Sequence[Wanted]) -> None:
+        if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in wanted):
+            raise TypeError('objects are named by pairs of type and hash, as ("MSG_TX", "4a5e1e4b...")')
         vectors = [BTCInvVector(type=kind, hash=of) for kind, of in wanted]
         self.request: BTCGetData = BTCGetData(inventory=vectors)
         self._found: list[list[Any]] = [[] for _ in vectors]

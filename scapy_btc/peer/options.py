@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..networks import REGTEST, Network
+from ..networks import REGTEST, Network, by_name
 from ..protocol import MIN_PEER_PROTO_VERSION, PROTOCOL_VERSION
 
 AGENT = b"/scapy_btc/"
@@ -16,6 +16,7 @@ class PeerOptions:
     """How one side of a connection presents itself. Times are seconds of the caller's clock."""
 
     network: Network = REGTEST
+    """Also given by its name."""
     version: int = PROTOCOL_VERSION
     services: int = 0
     user_agent: bytes = AGENT
@@ -36,3 +37,7 @@ class PeerOptions:
     handshake_timeout: float = 60.0
     ping_interval: float = 120.0
     ping_timeout: float = 1200.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.network, str):
+            object.__setattr__(self, "network", by_name(self.network))

@@ -97,4 +97,6 @@ def what_came(data: bytes) -> str:
     """What a peer sent instead of a message."""
     if by_magic(data[:4]):
         return f"the peer sent a message that announces more than {MAX_SIZE:,} bytes"
-    return f"the peer sent no message of Bitcoin's: {data[:16].hex()}"
+    start = data[:16]
+    text = f" ({start.decode()!r})" if start.isascii() and start.decode().strip().isprintable() else ""
+    return f"the peer sent no message of Bitcoin's: {start.hex()}{text}"

@@ -120,8 +120,14 @@ def test_the_command(node: BcoinNode, tmp_path: Path) -> None:
     # without a store, and with a limit
     lines, said = run("-c", 2, where)
     assert len(lines) == 2 and said == ["2 headers, checked; height 2,000"]
-    lines, said = run("--after", tip[:-1] + "0", "-c", 1, where)
-    assert said == ["1 header, linked, each with its proof of work"]
+    lines, said = run("--after", node.info()["tip"], where)
+    assert said == ["0 headers, linked, each with its proof of work"]
+    genesis = "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206"
+    lines, said = run("--after", genesis, "-c", 1, where)
+    assert len(lines) == 1 and said == ["1 header, linked, each with its proof of work"]
+    unknown = tip[:-1] + "0"
+    assert run("--after", unknown, where, status=1) == (
+        [], [f"scapy-btc: {where}: the peer does not know the block {unknown}"])
     _, said = run("--after", tip, "--store", store, where, status=2)
     assert said[-1] == "Error: --store keeps chains from the first block on; --after does not start there"
 
@@ -206,7 +212,7 @@ def test_a_wrong_difficulty(liar: Callable[..., int], tmp_path: Path) -> None:
     address = f"127.0.0.1:{liar(lambda number: pages[number])}"
     lines, said = run("--transport", "v1", "--store", store, address, status=1)
     assert len(lines) == 4
-    assert said == ["scapy-btc: header 5: bits are 1f7fffff and must be 207fffff (bad-diffbits)"]
+    assert said == [f"scapy-btc: {address}: header 5: bits are 1f7fffff and must be 207fffff (bad-diffbits)"]
     with sqlite3.connect(store) as database:
         assert database.execute("SELECT max(height) FROM header").fetchone() == (4,)
     database.close()
