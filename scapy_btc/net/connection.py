@@ -75,7 +75,7 @@ class Connection:
                  clock: Callable[[], float] = time.time,
                  instead: Callable[[BTC], Awaitable[bool]] | None = None, address: str = "") -> None:
         self._reader, self._writer = reader, writer
-        self._limit, self._received, self._unfinished = limit, 0, 0
+        self._limit, self._received = limit, 0
         self.transport: Transport = transport or V1Transport(options.network)
         self.peer = Peer(options, outbound, random, own_nonces)
         self.observer, self.clock, self.instead = observer, clock, instead
@@ -230,8 +230,7 @@ class Connection:
         if self._limit is not None and self._received > self._limit:
             raise TooMuch(f"the peer sent more than {self._limit:,} bytes")
         frames = self.transport.receive(data) if data else self.transport.close()
-        self._unfinished = 0 if frames else self._unfinished + len(data)
-        if self._unfinished > MAX_UNFINISHED:
+        if self.transport.held > MAX_UNFINISHED:
             raise TooMuch(f"the peer sends a message of more than {MAX_PROTOCOL_MESSAGE_LENGTH:,} bytes")
         self._ended = not data
         self._queue.extend(frames)

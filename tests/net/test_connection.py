@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from scapy_btc.all import BTC, BTCPing, BTCPong, BTCVerack, BTCVersion
-from scapy_btc.errors import Disconnected, HandshakeError, Refused, TimedOut, WrongNetwork
+from scapy_btc.bip324.transport import V2Options, V2Transport
+from scapy_btc.errors import Disconnected, HandshakeError, Refused, TimedOut, TooMuch, WrongNetwork
+from scapy_btc.messages.catalogue import short_ids
 from scapy_btc.net import connection as module
 from scapy_btc.net.connection import Connection, open_connection, remote_of
 from scapy_btc.peer.options import PeerOptions
@@ -241,3 +243,39 @@ def test_who_says_much_does_not_keep_others_from_their_turn() -> None:
         return after - before
 
     assert with_server(keep, use) < 100  # 2,000 come with one read
+
+
+@pytest.mark.parametrize("decoys", [(1_000_000,) * 5, (4_000_013,)])
+def test_decoys_are_no_message_however_many(decoys: tuple[int, ...]) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        transport = V2Transport(OPTIONS.network, False, short_ids())
+        async with Connection(reader, writer, OPTIONS, outbound=False, transport=transport) as served:
+            await served.handshake()
+            async for _ in served.messages():
+                pass
+
+    async def use(port: int) -> None:
+        async with await open_connection("127.0.0.1", port, OPTIONS,
+                                         transport=V2Options(decoys_between=decoys)) as opened:
+            await opened.handshake()
+            await opened.send(BTCPing(nonce=7))
+            packet: Any = await opened.receive(10)
+            assert packet.nonce == 7
+
+    with_server(serve, use)
+
+
+def test_a_message_that_is_too_long_is_not_waited_for() -> None:
+    async def huge(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(GREETING + b"\xfa\xbf\xb5\xdablock".ljust(16, b"\0") + (5_000_000).to_bytes(4, "little") + bytes(4))
+        for _ in range(80):
+            writer.write(bytes(65_536))
+            await writer.drain()
+
+    async def use(port: int) -> None:
+        async with await open_connection("127.0.0.1", port, OPTIONS) as opened:
+            await opened.handshake()
+            with pytest.raises(TooMuch, match=r"a message of more than 4,000,000 bytes"):
+                await opened.receive(10)
+
+    with_server(huge, use)
