@@ -267,7 +267,8 @@ def test_decoys_are_no_message_however_many(decoys: tuple[int, ...]) -> None:
 
 def test_a_message_that_is_too_long_is_not_waited_for() -> None:
     async def huge(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(GREETING + b"\xfa\xbf\xb5\xdablock".ljust(16, b"\0") + (5_000_000).to_bytes(4, "little") + bytes(4))
+        header = b"\xfa\xbf\xb5\xdablock".ljust(16, b"\0") + (5_000_000).to_bytes(4, "little") + bytes(4)
+        writer.write(GREETING + header)
         for _ in range(80):
             writer.write(bytes(65_536))
             await writer.drain()
