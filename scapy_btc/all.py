@@ -27,14 +27,15 @@ from .net.proxy import BTCProxy
 from .net.scripting import DISCONNECT
 from .net.socket import BTCStreamSocket
 from .networks import MAINNET, REGTEST, SIGNET, TESTNET3, TESTNET4, Network, register
+from .peer.options import PeerOptions
 from .wire.compactsize import CompactSize
 
 __all__ = [
     "BTC", "DISCONNECT", "MAINNET", "REGTEST", "SIGNET", "TESTNET3", "TESTNET4", "BTCClient", "BTCEncrypted",
     "BTCError", "BTCMalformed", "BTCMessage", "BTCNode", "BTCProxy", "BTCSession", "BTCStreamSocket", "BTCTrailing",
     "BTCUnknown", "CompactSize", "Disconnected", "HeaderChain", "HeaderStore", "InvalidHeader", "LongBytes",
-    "Message", "Network", "NotFound", "PeerError", "Refused", "StreamEvent", "TimedOut", "connect", "read",
-    "register",
+    "Message", "Network", "NotFound", "PeerError", "PeerOptions", "Refused", "StreamEvent", "TimedOut", "connect",
+    "read", "register",
 ]
 
 _declared = {

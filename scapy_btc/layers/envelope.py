@@ -245,7 +245,8 @@ class BTC(Packet):
         return b"BTC"
 
     def answers(self, other: Packet) -> int:
-        return int(isinstance(other, BTC) and self.payload.answers(other.payload))
+        request = other if isinstance(other, BTCMessage) else other.payload if isinstance(other, BTC) else None
+        return int(request is not None and self.payload.answers(request))
 
     @classmethod
     def tcp_reassemble(cls, data: bytes, metadata: dict[str, Any], session: dict[str, Any]) -> Packet | None:

@@ -75,6 +75,9 @@ class BTCMessage(BTCPacket):
         known = isinstance(name, str) and lookup(name) is type(self)
         return with_underlayer(self, summary_line(type(self), self.self_build(), name if known else None))
 
+    def hashret(self) -> bytes:
+        return b"BTC"  # as the envelope: a socket may put it around a message that is sent
+
     def answers(self, other: Packet) -> int:
         return int(self.msgtype in getattr(other, "answered_by", ()) and self.belongs_to(other))
 

@@ -141,6 +141,15 @@ def answer(theirs: socket.socket) -> None:
     theirs.sendall(bytes(ping(99)) + bytes(BTC(magic="regtest") / BTCPong(nonce=request.nonce)))
 
 
+def test_a_message_gets_its_envelope(pair: PAIR) -> None:
+    ours, theirs = pair
+    responder = threading.Thread(target=answer, args=(theirs,))
+    responder.start()
+    reply = ours.sr1(BTCPing(nonce=5), timeout=5, verbose=False)
+    responder.join(5)
+    assert reply is not None and reply.nonce == 5 and reply.magic == REGTEST.magic
+
+
 def test_scapys_own_functions_work(pair: PAIR) -> None:
     ours, theirs = pair
     responder = threading.Thread(target=answer, args=(theirs,))
