@@ -42,6 +42,10 @@ class Refused(PeerError):
     """The peer cannot be reached: nobody listens, no route, an unknown name."""
 
 
+class ProxyDown(Refused):
+    """The proxy is not there, or is none: this says nothing about the peer."""
+
+
 class TimedOut(PeerError):
     """The peer did not answer in time."""
 

@@ -9,8 +9,8 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..chain.address import format_endpoint
-from ..errors import PeerError, Refused, TimedOut
+from ..chain.address import format_endpoint, parse_endpoint
+from ..errors import FormatError, PeerError, ProxyDown, Refused, TimedOut
 from .timeouts import timeout as limited
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -26,24 +26,35 @@ def told(host: str, port: int, timeout: float) -> Iterator[None]:
         yield
     except (TimeoutError, asyncio.TimeoutError):
         raise TimedOut(f"{where}: no connection within {timeout:g} s") from None
-    except socket.gaierror as error:
-        raise Refused(f"{where}: the name is not known: {error.strerror or error}") from error
     except (OSError, UnicodeError) as error:
         raise Refused(f"{where}: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:
     """What the system says; asyncio puts a text of its own into `strerror`."""
+    if isinstance(error, socket.gaierror):
+        return f"the name is not known: {error.strerror or error}"
     return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
 
 
 def _proxy_failed(host: str, port: int, proxy: str, timeout: float, error: Exception) -> PeerError:
-    from python_socks import ProxyTimeoutError
+    from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError
 
+    if isinstance(error, ProxyConnectionError) and isinstance(error.__cause__, OSError):
+        return _proxy_down(proxy, timeout, error.__cause__)
+    # an answer without a code is not one about the target; a closed connection may be
+    no_socks = isinstance(error, ProxyError) and error.error_code is None and hasattr(error.__cause__, "error_code")
+    if no_socks or (isinstance(error, ValueError) and not isinstance(error, UnicodeError)):
+        return _proxy_down(proxy, timeout, error)
     where = f"{format_endpoint(host, port)} by way of {proxy}"
     if isinstance(error, (ProxyTimeoutError, TimeoutError, asyncio.TimeoutError)):
         return TimedOut(f"{where}: no connection within {timeout:g} s")
     return Refused(f"{where}: {_reason(error)}")
+
+
+def _proxy_down(proxy: str, timeout: float, error: Exception) -> ProxyDown:
+    late = isinstance(error, (TimeoutError, asyncio.TimeoutError))
+    return ProxyDown(f"the proxy {proxy}: {f'no answer within {timeout:g} s' if late else _reason(error)}")
 
 
 def dial(host: str, port: int, timeout: float, proxy: str | None = None) -> socket.socket:
@@ -52,7 +63,7 @@ def dial(host: str, port: int, timeout: float, proxy: str | None = None) -> sock
     :param timeout: seconds; also the socket's own from then on
     :param proxy: "host:port" of a SOCKS5 proxy, which then resolves the name: also .onion
 
-    Raises Refused, TimedOut.
+    Raises Refused, TimedOut; ProxyDown where the proxy is what fails.
     """
     if proxy:
         from python_socks import ProxyError
@@ -71,7 +82,7 @@ def dial(host: str, port: int, timeout: float, proxy: str | None = None) -> sock
 
 
 async def open_streams(host: str, port: int, timeout: float, proxy: str | None = None) -> Streams:
-    """Likewise for asyncio, which sets TCP_NODELAY by itself. Raises Refused, TimedOut."""
+    """Likewise for asyncio, which sets TCP_NODELAY by itself. Raises Refused, TimedOut, ProxyDown."""
     if proxy:
         from python_socks import ProxyError
         from python_socks.async_.asyncio import Proxy
@@ -84,3 +95,23 @@ async def open_streams(host: str, port: int, timeout: float, proxy: str | None =
     with told(host, port, timeout):
         async with limited(timeout):
             return await asyncio.open_connection(host, port)
+
+
+async def reach_proxy(proxy: str, timeout: float) -> None:
+    """Look whether there is a SOCKS5 proxy, before many nodes are dialled through it. Raises ProxyDown."""
+    writer = None
+    try:
+        host, port = parse_endpoint(proxy)
+        async with limited(timeout):
+            reader, writer = await asyncio.open_connection(host, port)
+            writer.write(b"\x05\x01\x00")  # version 5, one method: no authentication
+            answer = await reader.readexactly(2)
+    except asyncio.IncompleteReadError:
+        answer = b""
+    except (FormatError, OSError, UnicodeError, asyncio.TimeoutError) as error:
+        raise _proxy_down(proxy, timeout, error) from error
+    finally:
+        if writer:
+            writer.close()
+    if answer != b"\x05\x00":
+        raise ProxyDown(f"the proxy {proxy}: no SOCKS5, or not without a password")

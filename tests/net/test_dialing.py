@@ -13,7 +13,7 @@ import pytest
 from misbehaving import GREETING, connect, nobody, says, serving
 
 from scapy_btc.all import BTC
-from scapy_btc.errors import Refused, TimedOut
+from scapy_btc.errors import ProxyDown, Refused, TimedOut
 from scapy_btc.net import dialing
 from scapy_btc.net.connection import open_connection
 from scapy_btc.peer.options import PeerOptions
@@ -95,16 +95,44 @@ def test_names_are_not_resolved_here(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not [name for name in looked_up if "onion" in name.lower()]
 
 
+def opened(host: str, proxy: str, timeout: float = 5) -> None:
+    """Likewise `connect`, for asyncio."""
+    async def run() -> None:
+        await (await open_connection(host, 18444, PeerOptions(), timeout, proxy)).close()
+
+    asyncio.run(run())
+
+
+def reached(host: str, proxy: str, timeout: float = 5) -> None:
+    asyncio.run(dialing.reach_proxy(proxy, timeout))
+
+
 def test_the_proxy_refuses() -> None:
-    with serving(socks5([], reply=5)) as port, pytest.raises(Refused, match=f"by way of 127.0.0.1:{port}: .*refused"):
-        connect(ONION, proxy=f"127.0.0.1:{port}")
+    """That is said of the node, not of the proxy."""
+    for fails in (connect, opened):
+        with serving(socks5([], reply=5)) as port, pytest.raises(
+                Refused, match=f"by way of 127.0.0.1:{port}: .*refused") as caught:
+            fails(ONION, proxy=f"127.0.0.1:{port}")
+        assert not isinstance(caught.value, ProxyDown)
+
+
+def test_a_proxy_is_reached() -> None:
+    with serving(says(b"\x05\x00")) as port:
+        reached("", f"127.0.0.1:{port}")
+    with serving(says(b"")) as port, pytest.raises(ProxyDown, match=r": no answer within 0\.3 s$"):
+        reached("", f"127.0.0.1:{port}", 0.3)
 
 
 def test_there_is_no_proxy() -> None:
-    with nobody() as port, pytest.raises(Refused, match=f"by way of 127.0.0.1:{port}: Connection refused"):
-        connect(ONION, proxy=f"127.0.0.1:{port}")
-    with pytest.raises(Refused, match="by way of nonsense"):
-        connect(ONION, proxy="nonsense")
+    with nobody() as port:
+        for fails in (connect, opened, reached):
+            with pytest.raises(ProxyDown, match=rf"^the proxy 127\.0\.0\.1:{port}: Connection refused$"):
+                fails(ONION, proxy=f"127.0.0.1:{port}")
+    for fails in (connect, opened):
+        with pytest.raises(ProxyDown, match=r"^the proxy nonsense: "):
+            fails(ONION, proxy="nonsense")
+        with pytest.raises(ProxyDown, match=r"^the proxy proxy\.invalid:1: the name is not known"):
+            fails(ONION, proxy="proxy.invalid:1")
 
 
 @pytest.mark.parametrize("treat", [says(b""), says(b"\x05\x00"), says(b"\x05")])
@@ -118,8 +146,9 @@ def test_a_proxy_that_says_nothing_more(treat: Callable[[socket.socket], None]) 
 
 @pytest.mark.parametrize("sent", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x05\xff", b"\x05\x02"])
 def test_what_is_no_proxy(sent: bytes) -> None:
-    with serving(says(sent)) as port, pytest.raises(Refused, match="by way of"):
-        connect(ONION, proxy=f"127.0.0.1:{port}", timeout=2)
+    for fails in (connect, opened, reached):
+        with serving(says(sent)) as port, pytest.raises(ProxyDown, match=rf"^the proxy 127\.0\.0\.1:{port}: "):
+            fails(ONION, proxy=f"127.0.0.1:{port}", timeout=2)
 
 
 def test_a_name_that_is_not_known() -> None:
