@@ -160,6 +160,8 @@ def parse_endpoint(text: str) -> tuple[str, int | None]:
     Raises FormatError. Whether there is such a host is not looked at.
     """
     host, separator, port = text, "", ""
+    if "/" in text:
+        raise FormatError(f"not a host and port: {text[:80]!r}; write 192.0.2.1 or 192.0.2.1:8333")
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
         separator, port = rest[:1], rest[1:]
@@ -169,6 +171,8 @@ def parse_endpoint(text: str) -> tuple[str, int | None]:
         host, separator, port = text.partition(":")
     if not host:
         raise FormatError(f"no host: {text[:80]!r}")
+    if host.isdecimal():
+        raise FormatError(f"no host: {host[:80]!r} is only a number; write 127.0.0.1:{host[:5]}")
     if separator and not (port.isascii() and port.isdecimal() and len(port) < 6 and int(port) <= 0xFFFF):
         raise FormatError(f"not a port: {port[:80]!r}")
     return host, int(port) if separator else None

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import click
 
@@ -14,7 +15,7 @@ from ..discovery.addressbook import AddressBook
 from ..discovery.external import ExternalAddress, http_address
 from ..discovery.reach import Kind, kind_to_crawl
 from ..discovery.visit import Limits, Visit, suiting, visit_all
-from ..errors import FormatError
+from ..errors import FormatError, StoreError
 from ..net.transports import Choice
 from ..networks import Network
 from ..peer.options import PeerOptions
@@ -54,12 +55,14 @@ class Checks:
             click.echo("no node says which address it sees us at", err=True)
 
 
-def check(nodes: Iterable[str], network: Network, store: str | None, dns: bool, nameserver: str | None, limit: int,
+def check(nodes: Iterable[str], network: Network, store: str | None, dns: bool, nameserver: End | None, limit: int,
           concurrency: int, timeout: float, transport: Choice, keylog: str | None, proxy: str | None, external: bool,
           url: str | None, form: str) -> int:
     """Check nodes and print what comes of it; how many are alive."""
     named = [endpoint(text, network.port) for text in nodes]
     kind = kind_to_crawl(network, [host for host, _ in named])
+    if store and not (named or dns) and not Path(store).exists():
+        raise StoreError(f"{store}: no such address book")
     with ExitStack() as stack:
         book = stack.enter_context(AddressBook(store, network)) if store else None
         ends = dict.fromkeys(named, transport)

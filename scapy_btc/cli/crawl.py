@@ -8,16 +8,16 @@ from typing import Any
 import click
 
 from . import options
-from .talking import form
+from .talking import a_file, form
 
 
 @click.command(short_help="Ask nodes for nodes, and those again: a map of the network.", epilog="""
 \b
 Examples:
   scapy-btc crawl --store regtest.db 127.0.0.1:18444
-  scapy-btc crawl --network signet --store signet.db --max-time 600 --csv signet.csv
+  scapy-btc crawl --network signet --store signet.db --for 600 --csv signet.csv
   scapy-btc crawl --network mainnet --store main.db --proxy 127.0.0.1:9050    # by way of Tor, onion addresses, too
-  scapy-btc crawl --network signet --store signet.db --max-nodes 0 --parquet signet.parquet    # only the file
+  scapy-btc crawl --network signet --store signet.db -c 0 --parquet signet.parquet    # only the file
 """)
 @click.argument("starts", nargs=-1, metavar="[START[:PORT]]...")
 @click.option("--network", type=options.NetworkName(), default="regtest", show_default=True, metavar="NAME",
@@ -28,20 +28,21 @@ Examples:
               help="Connections at a time.")
 @click.option("--rate", type=options.POSITIVE, default=20.0, show_default=True, metavar="N",
               help="New connections in a second.")
-@click.option("--max-nodes", type=click.IntRange(min=0), metavar="N", help="Stop after N visits.")
-@click.option("--max-time", type=options.NOT_NEGATIVE, metavar="SECONDS", help="Stop after so long.")
-@click.option("--peer-time", type=options.POSITIVE, default=60.0, show_default=True,
-              metavar="SECONDS", help="How long one visit may take.")
+@click.option("-c", "limit", type=click.IntRange(min=0), metavar="N", help="Stop after N visits.")
+@click.option("--for", "seconds", type=options.POSITIVE, metavar="SECONDS", help="Stop after so long.")
+@click.option("--timeout", type=options.POSITIVE, default=60.0, show_default=True,
+              metavar="SECONDS", help="How long one visit may take; Bitcoin Core may take a minute to tell addresses.")
 @click.option("--transport", type=options.TRANSPORTS, default="auto", show_default=True,
               help="auto: encrypted (v2, BIP 324) with START and with nodes that are said to speak it, or v1 where "
                    "they do not answer that; v1 with all others.")
 @options.written_keylog
-@click.option("--proxy", metavar="HOST:PORT",
+@click.option("--proxy", type=options.ProxyAddress(), metavar="HOST:PORT",
               help="Connect through this SOCKS5 proxy, as 127.0.0.1:9050 for Tor; it also resolves names.")
-@click.option("--nameserver", metavar="HOST[:PORT]", help="Ask this name server, not those of the system.")
-@click.option("--csv", type=click.Path(dir_okay=False, writable=True), metavar="FILE",
+@click.option("--nameserver", type=options.Endpoint(53), metavar="HOST[:PORT]",
+              help="Ask this name server, not those of the system.")
+@click.option("--csv", type=click.Path(dir_okay=False), metavar="FILE", callback=a_file,
               help="Write all addresses of the store as CSV at the end.")
-@click.option("--parquet", type=click.Path(dir_okay=False, writable=True), metavar="FILE",
+@click.option("--parquet", type=click.Path(dir_okay=False), metavar="FILE", callback=a_file,
               help="Write them as Parquet at the end (needs pyarrow).")
 @form("text", "jsonl")
 def crawl(starts: tuple[str, ...], **chosen: Any) -> None:
@@ -50,7 +51,7 @@ def crawl(starts: tuple[str, ...], **chosen: Any) -> None:
     Without START the unfinished crawl of the store goes on, or it begins with the network's DNS seeds (regtest: this
     machine). On a network without seeds a crawl stays on loopback, or in private networks, where it began there; on
     others it visits routable addresses only. With `-T jsonl` each visit is printed when it is done; the closing lines
-    are on standard error. Ctrl-C ends it; the same command goes on.
+    are on standard error. Ctrl-C ends it; the same command goes on. Status 1 when no node was reached.
 
     A node of Bitcoin Core tells at most 1,000 addresses, and at most 23 % of those that it knows. Tor addresses are
     visited with --proxy, those of I2P and CJDNS are only collected.

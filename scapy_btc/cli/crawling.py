@@ -8,17 +8,18 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..discovery.addressbook import AddressBook
 from ..discovery.crawler import Crawler, Progress, summary
-from ..discovery.export import write_csv, write_parquet
-from ..discovery.reach import kind_to_crawl
+from ..discovery.export import check_writable, pyarrow, write_csv, write_parquet
+from ..discovery.reach import Kind, kind_to_crawl
 from ..discovery.visit import Limits, Visit
+from ..errors import BTCError
 from ..layers.registry import printable
 from ..net.transports import Choice
 from ..networks import Network
@@ -27,15 +28,27 @@ from ..text import plural
 from .finding import End, endpoint, first_peers, line_of, record_of
 from .talking import DEFAULT, output
 
+if TYPE_CHECKING:
+    from rich.live import Live
+
 LINE = 10.0
 """Seconds between lines of progress where nobody sees a table."""
 
 
 def run(starts: Iterable[str], network: Network, store: str | None, concurrency: int, rate: float,
-        max_nodes: int | None, max_time: float | None, peer_time: float, transport: Choice, keylog: str | None,
-        proxy: str | None, nameserver: str | None, csv: str | None, parquet: str | None, form: str) -> int:
-    """Crawl, print, export; the exit status."""
+        limit: int | None, seconds: float | None, timeout: float, transport: Choice, keylog: str | None,
+        proxy: str | None, nameserver: End | None, csv: str | None, parquet: str | None, form: str) -> int:
+    """Crawl, print, export; the exit status.
+
+    :param limit: of visits; with 0 nothing but the file is looked at
+    :param seconds: for all; `timeout` is for one visit
+    """
     allow_open(concurrency + 100)
+    exports = [(path, write) for path, write in ((csv, write_csv), (parquet, write_parquet)) if path]
+    if parquet:
+        pyarrow(parquet)
+    for path, _ in exports:
+        check_writable(path)
     ends = [endpoint(text, network.port) for text in starts]
     with AddressBook(store or ":memory:", network) as book:
         if not ends and not book.size:
@@ -43,23 +56,32 @@ def run(starts: Iterable[str], network: Network, store: str | None, concurrency:
         if ends:
             book.keep_to(kind_to_crawl(network, [host for host, _ in ends]))
 
-        table = sys.stderr.isatty() and (form == "text" or not sys.stdout.isatty())
+        live = table() if sys.stderr.isatty() and (form == "text" or not sys.stdout.isatty()) else None
 
         def show(visit: Visit) -> None:
-            if not table or not sys.stdout.isatty():  # lines would break the table
+            if live and sys.stdout.isatty():
+                live.console.print(line_of(visit), markup=False, highlight=False, soft_wrap=True)  # above the table
+            else:
                 output(form, line_of(visit), record_of(visit))
 
         crawler = Crawler(book, concurrency=concurrency, rate=rate, proxy=proxy, on_visit=show, transport=transport,
-                          keylog=keylog, limits=Limits(connect=min(5.0, peer_time), seconds=peer_time))
-        with shown(crawler.progress, table) as tick:
-            stopped = asyncio.run(_crawl(crawler, ends, max_nodes, max_time, tick))
-        for line in closing(book, crawler, store):
-            click.echo(line, err=True)
-        for path, write in ((csv, write_csv), (parquet, write_parquet)):
-            if path:
-                count = write(book, path)
-                click.echo(f"{path}: {count:,} {plural(count, 'address', 'addresses')}", err=True)
-    return stopped
+                          keylog=keylog, limits=Limits(connect=min(5.0, timeout), seconds=timeout))
+        stopped = 0
+        failure: BTCError | None = None
+        try:
+            with shown(crawler.progress, live) as tick:
+                stopped = asyncio.run(_crawl(crawler, ends, limit, seconds, tick))
+        except BTCError as error:
+            failure = error
+        if not failure or crawler.progress.visited:
+            for line in closing(book, crawler, store):
+                click.echo(line, err=True)
+        if failure:
+            raise failure
+        for path, write in exports:
+            count = write(book, path)
+            click.echo(f"{path}: {count:,} {plural(count, 'address', 'addresses')}", err=True)
+    return stopped or int(not crawler.progress.reached and limit != 0)
 
 
 def allow_open(count: int) -> None:
@@ -71,7 +93,7 @@ def allow_open(count: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
-def _first_ends(book: AddressBook, nameserver: str | None, proxy: str | None) -> list[End]:
+def _first_ends(book: AddressBook, nameserver: End | None, proxy: str | None) -> list[End]:
     """Where a new crawl begins that was told nothing: addresses of seeds come into the book, their names are returned
     where only the proxy may resolve them."""
     network = book.network
@@ -85,7 +107,7 @@ def _first_ends(book: AddressBook, nameserver: str | None, proxy: str | None) ->
     return []
 
 
-async def _crawl(crawler: Crawler, ends: list[End], max_nodes: int | None, max_time: float | None,
+async def _crawl(crawler: Crawler, ends: list[End], limit: int | None, seconds: float | None,
                  tick: Callable[[], None]) -> int:
     """Run the crawler; 128 and the number of the signal that ended it, or 0."""
     loop = asyncio.get_running_loop()
@@ -105,7 +127,7 @@ async def _crawl(crawler: Crawler, ends: list[End], max_nodes: int | None, max_t
 
     beating = asyncio.create_task(beat())
     try:
-        await crawler.run(ends, max_nodes, max_time)
+        await crawler.run(ends, limit, seconds)
     finally:
         beating.cancel()
     return 128 + received[0] if received else 0
@@ -123,13 +145,21 @@ def facts(progress: Progress) -> Iterator[tuple[str, str]]:
     for code, count in progress.errors.most_common():
         yield f"  {code}", f"{count:,}"
     yield "open connections", f"{progress.open:,}"
-    yield "addresses told", f"{progress.told:,}, {progress.refused:,} not taken"
+    yield "addresses told", f"{progress.told:,}, {progress.refused.total():,} not taken"
+
+
+def table() -> Live:
+    """A table on standard error that is drawn anew, below what its console prints."""
+    from rich.console import Console
+    from rich.live import Live
+
+    return Live(console=Console(stderr=True), transient=True, auto_refresh=False, redirect_stdout=False)
 
 
 @contextmanager
-def shown(progress: Progress, as_table: bool) -> Iterator[Callable[[], None]]:
-    """Shows the progress when what is yielded is called: as a live table on standard error, or a line now and then."""
-    if not as_table:
+def shown(progress: Progress, live: Live | None) -> Iterator[Callable[[], None]]:
+    """Shows the progress when what is yielded is called: as a table, or as a line on standard error now and then."""
+    if not live:
         last = time.monotonic()
 
         def tell() -> None:
@@ -140,38 +170,56 @@ def shown(progress: Progress, as_table: bool) -> Iterator[Callable[[], None]]:
 
         yield tell
         return
-    from rich.console import Console
-    from rich.live import Live
     from rich.table import Table
 
-    def table() -> Table:
+    def draw() -> None:
         seconds = time.time() - progress.started if progress.started else 0.0
         drawn = Table(show_header=False, title=f"crawl, {seconds:,.0f} s", title_justify="left")
         for name, value in facts(progress):
             drawn.add_row(name, value)
-        return drawn
+        live.update(drawn, refresh=True)
 
-    with Live(console=Console(stderr=True), transient=True, auto_refresh=False) as live:
-        yield lambda: live.update(table(), refresh=True)
+    with live:
+        yield draw
 
 
 def closing(book: AddressBook, crawler: Crawler, store: str | None) -> Iterator[str]:
-    """What was found, and how to go on."""
+    """What this run found, what is known in all, and how to go on."""
     progress, found = crawler.progress, summary(book)
     if progress.resumed:
         yield "went on with the crawl that was not finished"
     yield (f"{progress.visited:,} {plural(progress.visited, 'node')} visited, {progress.reached:,} reached, "
-           f"{progress.answered:,} told addresses; {progress.known:,} "
-           f"{plural(progress.known, 'address', 'addresses')} known")
-    for title, counts in (("reached, in all", named(found["reached"])), ("transports", found["transports"]),
+           f"{progress.answered:,} told addresses")
+    if progress.told:
+        yield taken(progress, book.kind)
+    for address, votes in crawler.external.votes[:1]:
+        yield f"own address: {address}, say {votes} of {progress.reached}"
+    if store:
+        yield f"in {printable(store)}, of all runs:"
+    for title, counts in (("known", named(found["known"])), ("reached", named(found["reached"])),
+                          ("transports", found["transports"]),
                           ("not reached", found["errors"]), ("user agents", found["user_agents"]),
                           ("not visited", named(found["pending"]))):
         if counts:
-            yield f"{title}: " + ", ".join(f"{printable(str(key))} {count:,}" for key, count in counts.items())
-    for address, votes in crawler.external.votes[:1]:
-        yield f"own address: {address}, say {votes} of {progress.reached}"
+            yield f"{title}: {listed(counts)}"
     if not progress.finished:
         yield "not finished; " + ("the same command goes on" if store else "without --store nothing is kept")
+
+
+def taken(progress: Progress, kind: Kind) -> str:
+    """What became of the addresses that were told."""
+    text = f"{progress.told:,} {plural(progress.told, 'address', 'addresses')} told, {progress.new:,} new"
+    if not progress.refused:
+        return text
+    text += f", {progress.refused.total():,} not taken ({listed(dict(progress.refused.most_common()))})"
+    if set(progress.refused) == {"too many"}:
+        return text
+    return f"{text}: only {kind.value} addresses are" + ("" if kind is Kind.ROUTABLE else ", as the crawl began there")
+
+
+def listed(counts: Mapping[Any, int]) -> str:
+    """Counts in one line."""
+    return ", ".join(f"{printable(str(key))} {count:,}" for key, count in counts.items())
 
 
 def named(by_id: dict[int, Any]) -> dict[str, Any]:

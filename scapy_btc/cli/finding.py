@@ -31,7 +31,7 @@ def endpoint(text: str, port: int) -> End:
     return host, named or port
 
 
-async def first_peers(network: Network, nameserver: str | None, proxy: str | None) -> dict[str, list[Told]]:
+async def first_peers(network: Network, nameserver: End | None, proxy: str | None) -> dict[str, list[Told]]:
     """What DNS seeds say, and fixed peers when they say nothing, by source; says on standard error what went wrong.
 
     Through a proxy no name server is asked: the seeds are then to be visited by their names, as Bitcoin Core does, and
@@ -39,7 +39,7 @@ async def first_peers(network: Network, nameserver: str | None, proxy: str | Non
     """
     if proxy:
         return {seed: [Told(seed, network.port, 0, 0)] for seed in network.dns_seeds}
-    answers = await ask_seeds(network.dns_seeds, nameserver=endpoint(nameserver, 53) if nameserver else None)
+    answers = await ask_seeds(network.dns_seeds, nameserver=nameserver)
     for answer in answers:
         if answer.error:
             click.echo(f"scapy-btc: {answer.name}: {answer.error}", err=True)

@@ -66,6 +66,45 @@ class Peer(click.ParamType):
         return str(value)
 
 
+class Endpoint(click.ParamType):
+    """Host and port, (str, int) inside.
+
+    :param port: where none is named
+    """
+
+    name = "endpoint"
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        from ..chain.address import parse_endpoint
+        from ..errors import FormatError
+        try:
+            host, port = parse_endpoint(value)
+        except FormatError as error:
+            self.fail(str(error), param, ctx)
+        return host, self.port if port is None else port
+
+
+class ProxyAddress(click.ParamType):
+    """A SOCKS5 proxy, also as curl and Tor write it: socks5://host:port, socks5h://host:port; "host:port" inside."""
+
+    name = "proxy"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from ..chain.address import format_endpoint, parse_endpoint
+        from ..errors import FormatError
+        text = re.sub(r"\Asocks5h?://|/\Z", "", value, flags=re.IGNORECASE)
+        try:
+            host, port = parse_endpoint(text)
+        except FormatError as error:
+            self.fail(f"{error}; Tor is at 127.0.0.1:9050", param, ctx)
+        if not port or not ENDPOINT.fullmatch(host):
+            self.fail(f"{value!r} is no host and port, as 127.0.0.1:9050 for Tor", param, ctx)
+        return format_endpoint(host, port)
+
+
 class NetworkName(click.ParamType):
     """The name of a network, or the challenge of a custom signet as `signet:HEX`."""
 

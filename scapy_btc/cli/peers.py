@@ -25,7 +25,8 @@ Examples:
 @click.option("--store", type=click.Path(dir_okay=False), metavar="FILE",
               help="Check the nodes of this address book, best first, and keep there what comes of it.")
 @click.option("--dns", is_flag=True, help="Ask the network's DNS seeds, too. Without nodes and --store they are asked.")
-@click.option("--nameserver", metavar="HOST[:PORT]", help="Ask this name server, not those of the system.")
+@click.option("--nameserver", type=options.Endpoint(53), metavar="HOST[:PORT]",
+              help="Ask this name server, not those of the system.")
 @click.option("-c", "limit", type=click.IntRange(min=1), default=100, show_default=True, metavar="N",
               help="Check at most N nodes.")
 @click.option("--concurrency", type=click.IntRange(min=1, max=1000), default=16, show_default=True, metavar="N",
@@ -36,7 +37,7 @@ Examples:
               help="auto: encrypted (v2, BIP 324) with nodes that are named here or said to speak it, or v1 where they "
                    "do not answer that; v1 with all others.")
 @options.written_keylog
-@click.option("--proxy", metavar="HOST:PORT",
+@click.option("--proxy", type=options.ProxyAddress(), metavar="HOST:PORT",
               help="Connect through this SOCKS5 proxy (Tor). No name server is asked then; seeds are visited by name.")
 @click.option("--external", is_flag=True, help="Say which address most nodes see us at.")
 @click.option("--http", "url", metavar="URL", help="Ask this HTTP service, too, which address it sees us at.")

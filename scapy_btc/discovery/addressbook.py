@@ -6,6 +6,7 @@ The file belongs to one network, several processes may use it, and sizes are bou
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_NB, flock
@@ -17,7 +18,7 @@ from ..errors import FormatError, StoreError
 from ..networks import Network
 from ..protocol import BIP155_ADDRESS_SIZES, BIP155Network
 from .database import Database
-from .reach import Kind, kind_of
+from .reach import Kind, kind_of, kind_of_text
 
 PER_SOURCE = 4_096
 """Addresses that one host may have been the first to tell; four pages of 1,000 at most, as many as Core keeps."""
@@ -101,8 +102,8 @@ class Added(NamedTuple):
 
     new: int
     known: int
-    refused: int
-    """Invalid, of another kind than the crawl keeps to, or too many."""
+    refused: Counter[str]
+    """Why others were not taken: the `Kind` that the book does not keep to, or "too many"."""
 
 
 class AddressBook(Database):
@@ -175,7 +176,7 @@ class AddressBook(Database):
         :param source: the teller's host, the name of a seed, or `USER`
         :param now: seconds since 1970
         """
-        known = refused = 0
+        known, refused = 0, Counter[str]()
         new: dict[tuple[str, int], tuple[Any, ...]] = {}
         newer: list[tuple[int, str, int]] = []
         find = self._db.execute
@@ -193,7 +194,9 @@ class AddressBook(Database):
                     continue
                 network_id = self._network_of(address, port, source == USER)
                 if network_id is None or len(new) >= room:
-                    refused += 1
+                    kind = kind_of_text(address)
+                    wrong = kind if kind is not self.kind else Kind.INVALID  # for its port
+                    refused["too many" if network_id else wrong.value] += 1
                     continue
                 new[address, port] = (address, port, network_id, _signed(services), source, now, time)
             self._db.executemany(

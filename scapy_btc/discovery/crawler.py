@@ -19,10 +19,11 @@ from typing import Any
 
 from ..chain.address import parse
 from ..errors import FormatError, PeerError, Refused
+from ..net.dialing import reach_proxy
 from ..net.timeouts import timeout as limited
 from ..net.transports import Choice, KeyLogFile
 from ..peer.options import PeerOptions
-from .addressbook import USER, AddressBook
+from .addressbook import USER, Added, AddressBook
 from .external import ExternalAddress
 from .reach import ANONYMOUS, DIRECT
 from .visit import Limits, Visit, suiting, visit
@@ -39,7 +40,9 @@ class Progress:
 
     :ivar known: addresses in the book
     :ivar open: conversations at this moment
-    :ivar refused: told addresses that were not taken: invalid, of another kind, too many
+    :ivar visited: nodes that were spoken with, or not reached; a node counts from its handshake on
+    :ivar new: told addresses that nobody had told before
+    :ivar refused: told addresses that were not taken, by why (`addressbook.Added`)
     :ivar errors: visits that did not come to a handshake, by code
     """
 
@@ -51,7 +54,8 @@ class Progress:
     reached: int = 0
     answered: int = 0
     told: int = 0
-    refused: int = 0
+    new: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
     open: int = 0
     errors: Counter[str] = field(default_factory=Counter)
 
@@ -110,9 +114,11 @@ class Crawler:
         :param max_nodes: stop after so many visits
         :param max_time: stop after so many seconds
 
-        Raises StoreError; Refused where no start can be resolved.
+        Raises StoreError; Refused where no start can be resolved; ProxyDown, for which no node is blamed.
         """
         progress, loop = self.progress, asyncio.get_running_loop()
+        if self.proxy:
+            await reach_proxy(self.proxy, self.limits.connect)
         progress.started = time.time()
         timer = loop.call_later(max_time, self.stop) if max_time is not None else None
         with self.book.alone():
@@ -236,30 +242,50 @@ class Crawler:
     # What comes of it
 
     async def _visit(self, target: _Target) -> None:
-        result = await visit(target.host, target.port, self.options, self.limits, self.proxy,
-                             transport=target.transport, keylog=self.keylog, turn=self._again)
+        agreed: list[Visit] = []
+
+        def on_handshake(result: Visit) -> None:
+            agreed.append(result)
+            self.progress.visited += 1
+            self.progress.reached += 1
+
+        try:
+            result = await visit(target.host, target.port, self.options, self.limits, self.proxy,
+                                 transport=target.transport, keylog=self.keylog, turn=self._again,
+                                 on_handshake=on_handshake)
+        except asyncio.CancelledError:
+            for result in agreed:
+                self._keep(target, result, done=False)
+            raise
+        self._keep(target, result, done=True)
+
+    def _keep(self, target: _Target, result: Visit, done: bool) -> None:
+        """Put what came of a visit into the book, and count it.
+
+        :param done: whether that was all, and the node need not be visited again
+        """
         now = int(time.time())
         told = result.told or []
         with self.book.transaction():
             added = self.book.add(told, target.host, now)
-            if target.row is not None:
+            if done and target.row is not None:
                 self.book.done(target.row)
             self.book.tried(target.host, target.port, now, result.error, result.reason, result.version, result.latency,
                             len(told), result.transport)
-        self._count(result, added.refused)
+        self._count(result, added)
         if self._on_visit:
             self._on_visit(result)
 
-    def _count(self, result: Visit, refused: int) -> None:
+    def _count(self, result: Visit, added: Added) -> None:
         progress, told, version = self.progress, result.told or [], result.version
-        progress.visited += 1
         progress.known = self.book.size
         progress.told += len(told)
-        progress.refused += refused
+        progress.new += added.new
+        progress.refused += added.refused
         if version is None:
+            progress.visited += 1
             progress.errors[result.error] += 1
             return
-        progress.reached += 1
         progress.answered += bool(told)
         self.external.add(result.host, str(version["receiver_address"]["ip"]))
 

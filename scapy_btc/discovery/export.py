@@ -25,6 +25,32 @@ def records(book: AddressBook) -> Iterator[dict[str, Any]]:
         yield {name: row[name] for name in COLUMNS}
 
 
+def check_writable(path: str) -> None:
+    """Look whether a file can be written, without touching what is in it. Raises StoreError.
+
+    One that was not there is empty then.
+    """
+    try:
+        with open(path, "ab"):
+            pass
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror or error}") from error
+
+
+def pyarrow(path: str) -> tuple[Any, Any]:
+    """The modules that write Parquet. Raises MissingDependency.
+
+    :param path: what is to be written
+    """
+    try:
+        import pyarrow as pa  # type: ignore[import-untyped]
+        import pyarrow.parquet as pq  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise MissingDependency(f"{path}: Parquet needs the package pyarrow: pip install 'scapy-btc[analysis]'"
+                                ) from error
+    return pa, pq
+
+
 def write_csv(book: AddressBook, path: str) -> int:
     """Write a book as CSV with a header line: times as ISO 8601, what cannot be printed as escapes.
 
@@ -52,12 +78,7 @@ def write_parquet(book: AddressBook, path: str) -> int:
 
     Raises StoreError, and MissingDependency without pyarrow.
     """
-    try:
-        import pyarrow as pa  # type: ignore[import-untyped]
-        import pyarrow.parquet as pq  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise MissingDependency(f"{path}: Parquet needs the package pyarrow: pip install 'scapy-btc[analysis]'"
-                                ) from error
+    pa, pq = pyarrow(path)
     types = {"text": pa.string(), "int": pa.int64(), "flags": pa.uint64(), "time": pa.timestamp("s", tz="UTC"),
              "real": pa.float64()}
     schema = pa.schema([(name, types[kind]) for name, kind in COLUMNS.items()])

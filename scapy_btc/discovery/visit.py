@@ -16,6 +16,7 @@ from ..errors import (
     Disconnected,
     HandshakeError,
     PeerError,
+    ProxyDown,
     Refused,
     TimedOut,
     TooMuch,
@@ -24,6 +25,7 @@ from ..errors import (
 from ..layers.plan import BROKEN
 from ..messages.addresses import BTCAddr, BTCAddrV2, BTCGetAddr
 from ..net.connection import Connection, open_over
+from ..net.dialing import reach_proxy
 from ..net.timeouts import timeout as limited
 from ..net.transports import Choice, KeyLogFile, opened
 from ..peer.options import PeerOptions
@@ -107,41 +109,53 @@ def suiting(transport: Choice, services: int) -> Choice:
 
 async def visit(host: str, port: int, options: PeerOptions, limits: Limits, proxy: str | None = None, ask: bool = True,
                 transport: Choice = "v1", keylog: KeyLogFile = None,
-                turn: Callable[[], Awaitable[object]] | None = None) -> Visit:
-    """Visit a node. Never raises a PeerError: what goes wrong is in the result.
+                turn: Callable[[], Awaitable[object]] | None = None,
+                on_handshake: Callable[[Visit], object] = lambda visit: None) -> Visit:
+    """Visit a node. What goes wrong with it is in the result.
 
     :param ask: whether to ask for addresses
     :param transport: as `open_connection` takes it; likewise `proxy` and `keylog`
     :param turn: awaited before the second connection that "auto" may need; that time is not counted
+    :param on_handshake: called at the handshake with what becomes the result
 
-    Raises BTCError where the key log cannot be written.
+    Raises ProxyDown; BTCError where the key log cannot be written.
     """
     clock = asyncio.get_running_loop().time
     spoken, begun = opened(transport, options.network, keylog), clock()
-    result = await _converse(spoken, Visit(host, port), options, limits, limits.seconds, proxy, ask)
+    result = await _converse(spoken, Visit(host, port), options, limits, limits.seconds, proxy, ask,
+                             on_handshake)
     if transport != "auto" or not spoken.try_v1 or result.error == "timed-out":
         return result
     left = limits.seconds - (clock() - begun)
     if turn:
         await turn()
-    return await _converse(V1Transport(options.network), Visit(host, port), options, limits, left, proxy, ask)
+    return await _converse(V1Transport(options.network), Visit(host, port), options, limits, left, proxy, ask,
+                           on_handshake)
 
 
 async def visit_all(ends: Iterable[tuple[str, int, Choice]], options: PeerOptions, limits: Limits, concurrency: int,
                     on_visit: Callable[[Visit], object], proxy: str | None = None, ask: bool = False,
                     keylog: KeyLogFile = None) -> None:
-    """Visit (host, port, transport), so many at a time; each result is told when it comes."""
+    """Visit (host, port, transport), so many at a time; each result is told when it comes. Raises as `visit` does."""
+    if proxy:
+        await reach_proxy(proxy, limits.connect)
     rest = iter(ends)
 
     async def work() -> None:
         for host, port, transport in rest:
             on_visit(await visit(host, port, options, limits, proxy, ask, transport, keylog))
 
-    await asyncio.gather(*(work() for _ in range(concurrency)))
+    workers = [asyncio.ensure_future(work()) for _ in range(concurrency)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
 
 
 async def _converse(spoken: Transport, result: Visit, options: PeerOptions, limits: Limits, seconds: float,
-                    proxy: str | None, ask: bool) -> Visit:
+                    proxy: str | None, ask: bool, on_handshake: Callable[[Visit], object]) -> Visit:
     """One connection and all that is said on it, in so many seconds; what comes of it goes into the result."""
     result.told = [] if ask else None
     count = 0
@@ -157,8 +171,13 @@ async def _converse(spoken: Transport, result: Visit, options: PeerOptions, limi
         async with limited(seconds):
             connection = await open_over(spoken, result.host, result.port, options, limits.connect, proxy,
                                          observer=observe, limit=limits.size)
+            result.version = record_of(await connection.handshake())
+            result.transport = connection.transport.name
+            on_handshake(result)
             await _talk(connection, result, limits, ask)
             await connection.close()
+    except ProxyDown:
+        raise
     except PeerError as error:
         result.failed(error)
     except asyncio.TimeoutError:
@@ -172,8 +191,6 @@ async def _converse(spoken: Transport, result: Visit, options: PeerOptions, limi
 
 async def _talk(connection: Connection, result: Visit, limits: Limits, ask: bool) -> None:
     """Fills in the result. Raises PeerError where the conversation ends before it has to."""
-    result.version = record_of(await connection.handshake())
-    result.transport = connection.transport.name
     answers = _Answers()
     if ask:
         result.told = answers.told

@@ -179,7 +179,8 @@ def test_endpoints_are_read(text, endpoint):
         assert parse_endpoint(format_endpoint(host, port)) == endpoint
 
 
-@pytest.mark.parametrize("text", ["", ":8333", "[]:1", "[::1", "[::1]8333", "host:", "host:x", "host:65536", "host:-1",
+@pytest.mark.parametrize("text", ["", ":8333", "[]:1", "[::1", "[::1]8333", "28444", "28444:1", "1" * 5000, "[1]", "http://127.0.0.1:28444",
+                                  "http://node.example", "::1/128", "host:", "host:x", "host:65536", "host:-1",
                                   "host:+1", "host:\u0663", "host:" + "1" * 5000])
 def test_what_is_no_endpoint(text):
     with pytest.raises(FormatError) as caught:

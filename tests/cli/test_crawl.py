@@ -7,7 +7,9 @@ import csv
 import json
 import os
 import pty
+import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -27,7 +29,7 @@ from scapy_btc.networks import SIGNET
 from scapy_btc.peer.options import PeerOptions
 
 COMMAND = [sys.executable, "-m", "scapy_btc", "crawl"]
-LIMITS = ["--rate", "400", "--concurrency", "30", "--peer-time", "1.5"]
+LIMITS = ["--rate", "400", "--concurrency", "30", "--timeout", "1.5"]
 
 
 def run(*args: object, status: int = 0) -> tuple[str, str]:
@@ -89,7 +91,7 @@ def test_the_same_after_a_kill(farm: Farm, tmp_path: Path) -> None:
     assert farm.visits == {node.number: node.connections for node in farm.planned}
     farm.forget()
     for enough in (30, 60):
-        process = started(resumed, *([end(farm)] if enough == 30 else []), "--rate", "60", "--peer-time", "1.5",
+        process = started(resumed, *([end(farm)] if enough == 30 else []), "--rate", "60", "--timeout", "1.5",
                           enough=enough)
         process.kill()
         process.communicate(timeout=30)
@@ -109,7 +111,7 @@ def test_ctrl_c_ends_it_and_the_same_command_goes_on(farm: Farm, tmp_path: Path,
     _, err = process.communicate(timeout=10)
     assert process.returncode == status and "Traceback" not in err
     assert "not finished; the same command goes on" in err and "went on" not in err
-    _, err = run("--store", tmp_path / "crawl.db", end(farm), "--max-nodes", 1)
+    _, err = run("--store", tmp_path / "crawl.db", end(farm), "-c", 0)
     assert "went on with the crawl that was not finished" in err
 
 
@@ -128,11 +130,14 @@ def test_what_it_prints(farm: Farm) -> None:
         else:
             assert record["error"] and record["reason"]
     reached = sum(node.reached for node in farm.planned)
-    assert f"{len(records)} nodes visited, {reached} reached, {reached} told addresses" in err
+    assert f"{len(records)} nodes visited, {reached} reached, {reached} told addresses\n" in err
+    assert (f", {len(records) - 1} new, 8 not taken (invalid 4, routable 2, private 2): only loopback addresses are, "
+            "as the crawl began there\n") in err
+    assert f"\nknown: IPV4 {len(records)}\nreached: IPV4 {reached}\n" in err
     assert "timed-out 4" in err and "wrong-network 2" in err and "disconnected 10" in err
     in_v2 = sum(node.reached and node.transport != "v1" for node in farm.planned)
     assert f"\ntransports: v2 {in_v2}, v1 {reached - in_v2}\n" in err
-    out, err = run(end(farm), "--max-nodes", 1)
+    out, err = run(end(farm), "-c", 1)
     assert out.startswith(f"{end(farm)} ") and " alive " in out
     assert " v2 70016 /farm:0/ NETWORK|WITNESS|P2P_V2, height 0, " in out
     assert "not finished; without --store nothing is kept" in err
@@ -142,7 +147,7 @@ def test_tables_for_other_programs(farm: Farm, tmp_path: Path) -> None:
     pq = pytest.importorskip("pyarrow.parquet")
     store, text, table = tmp_path / "crawl.db", tmp_path / "crawl.csv", tmp_path / "crawl.parquet"
     _, err = run(end(farm), "--store", store, "--csv", text, *LIMITS)
-    _, err = run("--store", store, "--max-nodes", 0, "--parquet", table)
+    _, err = run("--store", store, "-c", 0, "--parquet", table)
     assert f"{table}: {len(results(store))} addresses" in err
     with text.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -163,32 +168,64 @@ def test_tables_for_other_programs(farm: Farm, tmp_path: Path) -> None:
 def test_transport_and_keys(farm: Farm, tmp_path: Path) -> None:
     keylog = tmp_path / "keys"
     for transport, spoken, count in (("v1", "v1", 0), ("v2", "v2", 1), ("auto", "v2", 2)):
-        out, _ = run(end(farm), "--max-nodes", 1, "--transport", transport, "--keylog", keylog, "-T", "jsonl")
+        out, _ = run(end(farm), "-c", 1, "--transport", transport, "--keylog", keylog, "-T", "jsonl")
         assert json.loads(out)["transport"] == spoken
         assert (len(keylog.read_text().splitlines()) if keylog.exists() else 0) == count
     nowhere = tmp_path / "none" / "keys"
-    _, err = run(end(farm), "--max-nodes", 1, "--keylog", nowhere, status=1)
+    _, err = run(end(farm), "-c", 1, "--keylog", nowhere, status=1)
     assert err.splitlines()[-1] == f"scapy-btc: {nowhere}: the key cannot be written: No such file or directory"
 
 
-def test_files_that_cannot_be_written(farm: Farm, tmp_path: Path) -> None:
-    for option in ("--csv", "--parquet"):
-        path = tmp_path / "none" / "file"
-        _, err = run(end(farm), "--max-nodes", 0, option, path, status=1)
-        assert err.splitlines()[-1].startswith(f"scapy-btc: {path}: ")
+@pytest.mark.parametrize("option", ["--csv", "--parquet"])
+def test_files_that_cannot_be_written(farm: Farm, tmp_path: Path, option: str) -> None:
+    """That is said before anybody is visited; what is in a file stays until the end."""
+    path, kept = tmp_path / "none" / "file", tmp_path / "kept"
+    kept.write_text("of yesterday")
+    for other in ((), ("--parquet" if option == "--csv" else "--csv", kept)):
+        _, err = run(end(farm), option, path, *other, status=1)
+        assert err.startswith(f"scapy-btc: {path}: ") and err.count("\n") == 1
+    assert not farm.visits and kept.read_text() == "of yesterday"
+    _, err = run(end(farm), option, "-", status=2)
+    assert f"Invalid value for '{option}'" in err and not farm.visits
+
+
+def test_what_is_kept_of_earlier_runs(farm: Farm, tmp_path: Path) -> None:
+    """The closing lines tell this run from all that the store holds."""
+    store = tmp_path / "crawl.db"
+    run(end(farm), "--store", store, *LIMITS)
+    _, err = run(end(farm), "--store", store, "-c", 1)
+    known, reached = len(results(store)), sum(node.reached for node in farm.planned)
+    assert re.match(r"1 node visited, 1 reached, 1 told addresses\n\d+ addresses told, 0 new\nown address: ", err)
+    assert f"\nin {store}, of all runs:\nknown: IPV4 {known}\nreached: IPV4 {reached}\n" in err
+
+
+def test_a_proxy_that_is_not_there(farm: Farm, tmp_path: Path) -> None:
+    store = tmp_path / "crawl.db"
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        proxy = f"127.0.0.1:{deaf.getsockname()[1]}"
+        for _ in range(3):
+            out, err = run(end(farm), "--store", store, "--proxy", f"socks5h://{proxy}", status=1)
+            assert (out, err) == ("", f"scapy-btc: the proxy {proxy}: Connection refused\n")
+    assert visited(store) == 0
 
 
 def test_without_pyarrow(farm: Farm, tmp_path: Path) -> None:
     (tmp_path / "pyarrow.py").write_text("raise ImportError('not here')\n")
-    done = subprocess.run([*COMMAND, end(farm), "--max-nodes", "0", "--parquet", str(tmp_path / "x.parquet")],
+    done = subprocess.run([*COMMAND, end(farm), "-c", "0", "--parquet", str(tmp_path / "x.parquet")],
                           capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": str(tmp_path)})
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == (
-        f"scapy-btc: {tmp_path}/x.parquet: Parquet needs the package pyarrow: pip install 'scapy-btc[analysis]'")
+    assert done.stderr == (
+        f"scapy-btc: {tmp_path}/x.parquet: Parquet needs the package pyarrow: pip install 'scapy-btc[analysis]'\n")
 
 
 @pytest.mark.parametrize(("args", "status", "text"), [
     (["127.0.0.1:99999"], 2, "not a port"),
+    (["28444"], 2, "Invalid value for HOST[:PORT]: no host: '28444' is only a number; write 127.0.0.1:28444"),
+    (["http://127.0.0.1:28444"], 2, "not a host and port: 'http://127.0.0.1:28444'; write 192.0.2.1"),
+    (["--nameserver", "foo:bar"], 2, "Invalid value for '--nameserver': not a port: 'bar'"),
+    (["--proxy", "127.0.0.1"], 2, "Invalid value for '--proxy': '127.0.0.1' is no host and port"),
+    (["--proxy", "http://127.0.0.1:8080"], 2, "Invalid value for '--proxy': "),
     (["--store", "/nowhere/crawl.db"], 1, "scapy-btc: /nowhere/crawl.db: unable to open database file"),
     (["no.such.invalid"], 1, "scapy-btc: no.such.invalid: the name is not known"),
     (["--network", "nonesuch"], 2, "no network is named"),
@@ -199,40 +236,42 @@ def test_usage(args: list[str], status: int, text: str) -> None:
 
 
 def test_more_connections_than_files_may_be_open() -> None:
-    command = ["bash", "-c", 'ulimit -n 256; exec "$@"', "-", *COMMAND, "127.0.0.1:1", "--peer-time", "1"]
+    command = ["bash", "-c", 'ulimit -n 256; exec "$@"', "-", *COMMAND, "127.0.0.1:1", "--timeout", "1"]
     done = subprocess.run([*command, "--concurrency", "300"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and "only 256 files may be open here" in done.stderr
     done = subprocess.run([*command, "--concurrency", "100"], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0
+    assert done.returncode == 1 and "1 node visited, 0 reached" in done.stderr
 
 
 def test_nobody_there() -> None:
-    """On regtest a crawl begins at this machine; that nobody is there is a result."""
-    out, err = run("127.0.0.1:1", "-T", "jsonl", "--peer-time", "1")
+    out, err = run("127.0.0.1:1", "-T", "jsonl", "--timeout", "1", status=1)
     assert json.loads(out)["alive"] is False and "1 node visited, 0 reached" in err
 
 
 def test_a_public_network_begins_with_its_seeds() -> None:
     """Nothing of it may leave this machine: the name server says only loopback, the proxy leads to a node here."""
     with Dns({f"x9.{seed}": ["127.0.0.1"] for seed in SIGNET.dns_seeds}) as server:
-        _, err = run("--network", "signet", "--nameserver", f"127.0.0.1:{server.end[1]}", "--max-nodes", 0)
+        _, err = run("--network", "signet", "--nameserver", f"127.0.0.1:{server.end[1]}", "-c", 0)
         assert {name for name, _ in server.asked} >= {f"x9.{seed}" for seed in SIGNET.dns_seeds}
     assert f"{SIGNET.dns_seeds[0]}: the name does not exist" in err
     assert f"{len(SIGNET.fixed_peers)} fixed peers are taken" in err
     with BTCNode(options=PeerOptions(SIGNET), addresses=[("127.0.0.1", 1), ("127.0.0.1", 2)]) as node:
         seeds = dict.fromkeys(SIGNET.dns_seeds, node.address)
         with Socks5(seeds) as proxy:
-            out, _ = run("--network", "signet", "--proxy", proxy.text, "-T", "jsonl", "--peer-time", "5")
+            out, _ = run("--network", "signet", "--proxy", proxy.text, "-T", "jsonl", "--timeout", "5")
             assert sorted(proxy.asked) == sorted((seed, 38333) for seed in seeds)
     records = [json.loads(line) for line in out.splitlines()]
     assert {record["address"] for record in records} == {f"{seed}:38333" for seed in seeds}
     assert all(record["alive"] for record in records)
 
 
-def on_terminal(*args: object, until: Callable[[str], bool]) -> str:
-    """What a terminal shows of a run that is interrupted when that is seen."""
+def on_terminal(*args: object, until: Callable[[str], bool], stdout: Any = None) -> str:
+    """What a terminal shows of a run that is interrupted when that is seen.
+
+    :param stdout: where the output goes, if not to the terminal
+    """
     master, slave = pty.openpty()
-    process = subprocess.Popen([*COMMAND, *map(str, args)], stdout=slave, stderr=slave, stdin=slave,
+    process = subprocess.Popen([*COMMAND, *map(str, args)], stdout=stdout or slave, stderr=slave, stdin=slave,
                                env={**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "30"})
     os.close(slave)
     shown, sent = b"", False
@@ -249,8 +288,22 @@ def on_terminal(*args: object, until: Callable[[str], bool]) -> str:
     return shown.decode(errors="replace")
 
 
+def some_nodes(text: str) -> bool:
+    return "open connections" in text and len(re.findall(r"visited +│ +[1-9]", text)) > 2
+
+
 def test_a_table_on_a_terminal(farm: Farm) -> None:
-    shown = on_terminal(end(farm), "--rate", "30", until=lambda text: "open connections" in text and "reached" in text)
+    """Nodes are above it, each in a line of its own, however long."""
+    shown = on_terminal(end(farm), "--rate", "30", until=some_nodes)
     assert "known addresses" in shown and "a second)" in shown
     assert "nodes visited" in shown or "node visited" in shown
-    assert " alive " not in shown  # lines would break the table
+    lines = re.findall(r"[^\n]* alive [^\n]*", shown)
+    assert lines and all(re.search(r"127\.77\.[0-9.:]+ +alive +[0-9.]+ ms .* addresses?\r$", line) for line in lines)
+
+
+def test_a_table_beside_a_file(farm: Farm, tmp_path: Path) -> None:
+    """Nodes are in the file that the output is sent to, and nowhere else."""
+    with (tmp_path / "out").open("w") as file:
+        shown = on_terminal(end(farm), "--rate", "30", until=some_nodes, stdout=file)
+    assert "known addresses" in shown and " alive " not in shown
+    assert " alive " in (tmp_path / "out").read_text()

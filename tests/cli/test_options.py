@@ -7,7 +7,7 @@ import click
 import pytest
 
 from scapy_btc.cli import GROUPS
-from scapy_btc.cli.options import Moment, NetworkName, Number
+from scapy_btc.cli.options import Moment, NetworkName, Number, ProxyAddress
 
 SECONDS = 1_795_226_269  # 2026-11-21T01:57:49Z
 
@@ -38,6 +38,27 @@ def test_networks() -> None:
     for text in ("nowhere", "signet:5", "signet:" + "51" * 10_001):
         with pytest.raises(click.BadParameter):
             NetworkName().convert(text, None, None)
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:9050", "socks5://127.0.0.1:9050", "socks5h://127.0.0.1:9050/",
+                                  "SOCKS5://127.0.0.1:9050"])
+def test_proxies(text: str) -> None:
+    assert ProxyAddress().convert(text, None, None) == "127.0.0.1:9050"
+    assert ProxyAddress().convert("[::1]:9050", None, None) == "[::1]:9050"
+
+
+@pytest.mark.parametrize("text", ["", "127.0.0.1", "9050", "tor", "socks5://127.0.0.1", "http://127.0.0.1:9050",
+                                  ":9050", "socks4://127.0.0.1:9050", "me:secret@127.0.0.1:9050", "me@127.0.0.1:9050",
+                                  "127.0.0.1:0", "127.0.0.1:99999"])
+def test_what_is_no_proxy_address(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        ProxyAddress().convert(text, None, None)
+
+
+@pytest.mark.parametrize("option", [pytest.param(option, id=str(command.name)) for commands in GROUPS.values()
+                                    for command in commands for option in command.params if option.name == "proxy"])
+def test_every_proxy_is_read_so(option: click.Option) -> None:
+    assert isinstance(option.type, ProxyAddress)
 
 
 NUMBERS = [pytest.param(option, id=f"{command.name} {option.opts[0]}") for commands in GROUPS.values()

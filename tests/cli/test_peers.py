@@ -134,6 +134,19 @@ def test_a_store(node: RunningNode, dead: str, tmp_path: Path) -> None:
     assert set(records("--store", path)) == {text(node), dead}
 
 
+def test_there_is_no_such_store(tmp_path: Path) -> None:
+    run("--store", tmp_path / "typo.db", status=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_node_is_dead_for_a_proxy_that_is(node: RunningNode, dead: str, tmp_path: Path) -> None:
+    for named in ([text(node)], []):
+        lines, err = run(*named, "--store", tmp_path / "peers.db", "--proxy", dead, status=1)
+        assert (lines, err) == ([], f"scapy-btc: the proxy {dead}: Connection refused\n")
+    with AddressBook(tmp_path / "peers.db", REGTEST) as book:
+        assert [(row["failures"], row["tried"]) for row in book.rows()] == [(0, None)]
+
+
 def test_seeds() -> None:
     """The name server says nothing that a check may dial, or only this machine: nothing leaves it."""
     zone: dict[str, Any] = {f"x9.{seed}": ["127.0.0.1"] for seed in SIGNET.dns_seeds}
@@ -157,8 +170,12 @@ def test_by_way_of_tor() -> None:
 
 @pytest.mark.parametrize(("args", "status", "said"), [
     (["127.0.0.1:x"], 2, "not a port"),
-    (["--store", "/nowhere/peers.db"], 1, "scapy-btc: /nowhere/peers.db: unable to open database file"),
+    (["--store", "/nowhere/peers.db"], 1, "scapy-btc: /nowhere/peers.db: no such address book"),
+    (["--store", "/nowhere/peers.db", "127.0.0.1:1"], 1, "scapy-btc: /nowhere/peers.db: unable to open database file"),
     (["--network", "signet", "--nameserver", "ns.example"], 1, "a name server is named by its address"),
+    (["--nameserver", "foo:bar", "127.0.0.1:1"], 2, "Invalid value for '--nameserver': not a port: 'bar'"),
+    (["18444"], 2, "write 127.0.0.1:18444"),
+    (["--proxy", "127.0.0.1", "127.0.0.1:1"], 2, "Invalid value for '--proxy': '127.0.0.1' is no host and port"),
     (["--http", "file:///etc/hosts", "127.0.0.1:1"], 1, "not an http or https URL"),
 ])
 def test_usage(args: list[str], status: int, said: str) -> None:

@@ -45,7 +45,7 @@ def test_what_is_taken(book: AddressBook) -> None:
         ("fc00:1:2:3:4:5:6:7", 8333), ("8.8.8.9", 0), (ONION, 0), ("127.0.0.1", 8333), ("10.0.0.1", 8333),
         ("192.0.2.1", 8333), ("6hzph5hv6337r6p2.onion", 8333), ("aabb", 8333), ("8.8.8.10", 65536), ("8.8.8.11", -1))]
     added = book.add(told, "1.2.3.4", NOW)
-    assert added == (6, 1, 9)
+    assert added == (6, 1, {"invalid": 7, "loopback": 1, "private": 1})
     assert [(entry["network_id"], entry["address"], entry["port"]) for entry in book.rows()] == [
         (1, "8.8.8.8", 8333), (1, "8.8.8.8", 8334), (2, "2001::1", 8333), (4, ONION, 8333), (5, I2P, 0),
         (6, "fc00:1:2:3:4:5:6:7", 8333)]
@@ -84,14 +84,14 @@ def test_services_have_64_bits(book: AddressBook) -> None:
 
 def test_one_host_can_add_so_many(tmp_path: Path) -> None:
     with AddressBook(tmp_path / "book.db", MAINNET, per_source=100, total=250) as book:
-        assert book.add(some(150), "1.1.1.1", NOW) == (100, 0, 50)
-        assert book.add(some(300), "1.1.1.1", NOW) == (0, 100, 200)
-        assert book.add(some(300), "1.1.1.2", NOW) == (100, 100, 100)
-        assert book.add(some(300), "1.1.1.3", NOW) == (50, 200, 50)
-        assert book.add(some(10, start=1000), "1.1.1.4", NOW) == (0, 0, 10)
+        assert book.add(some(150), "1.1.1.1", NOW) == (100, 0, {"too many": 50})
+        assert book.add(some(300), "1.1.1.1", NOW) == (0, 100, {"too many": 200})
+        assert book.add(some(300), "1.1.1.2", NOW) == (100, 100, {"too many": 100})
+        assert book.add(some(300), "1.1.1.3", NOW) == (50, 200, {"too many": 50})
+        assert book.add(some(10, start=1000), "1.1.1.4", NOW) == (0, 0, {"too many": 10})
         assert book.size == len(list(book.rows())) == 250
     with AddressBook(tmp_path / "book.db", MAINNET, total=251) as book:
-        assert book.add(some(10, start=1000), "1.1.1.4", NOW) == (1, 0, 9)
+        assert book.add(some(10, start=1000), "1.1.1.4", NOW) == (1, 0, {"too many": 9})
 
 
 def test_many_at_once_are_fast(book: AddressBook) -> None:

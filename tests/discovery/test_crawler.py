@@ -19,7 +19,7 @@ from scapy_btc.discovery.addressbook import AddressBook, Told
 from scapy_btc.discovery.crawler import Crawler, Progress, summary
 from scapy_btc.discovery.reach import Kind
 from scapy_btc.discovery.visit import Limits, Visit
-from scapy_btc.errors import Refused, StoreError
+from scapy_btc.errors import ProxyDown, Refused, StoreError
 from scapy_btc.net import connection
 from scapy_btc.net.dialing import open_streams
 from scapy_btc.net.node import BTCNode
@@ -112,7 +112,8 @@ def test_finds_all_and_goes_nowhere_else(farm: Farm, dialled: list[tuple[str, in
     assert all(host.startswith(("127.200.", "127.250.")) for host, _ in others) and ("127.250.0.1", 1) in others
     assert {errors[end] for end in others} == {"refused"}
     assert not set(dialled) & set(NOWHERE[:4])
-    assert progress.refused == 4 * 2  # what the two liars told
+    assert progress.refused == {"routable": 2, "private": 2, "invalid": 4}  # what the two liars told; no port either
+    assert progress.new == progress.known - 1
     assert counts["errors"]["timed-out"] == 6 + 4 and counts["errors"]["too-much"] == 2 + 2
     assert counts["errors"]["disconnected"] == 30 and counts["errors"]["no-handshake"] == 2 + 4
     in_v1 = sum(node.reached and node.transport == "v1" for node in farm.planned)
@@ -192,6 +193,52 @@ def test_stop(attentive: Farm) -> None:
     assert time.monotonic() - started < 2 and not progress.finished and 0 < progress.visited < 40
 
 
+@pytest.mark.parametrize("transport", ["v1", "v2"])
+def test_who_is_alive_counts_at_once(transport: Any) -> None:
+    """Bitcoin Core lets `getaddr` wait, or does not answer it at all; at the end of the crawl that node is kept."""
+    seen: list[tuple[int, int, int]] = []
+    visits: list[Visit] = []
+
+    async def run() -> Progress:
+        async with BTCNode(transport=transport) as node:
+            node.when("getaddr", lambda packet, connection: crawler.stop() or [])
+            crawler = Crawler(book, limits=Limits(seconds=60), on_visit=visits.append)
+            node.when("ping", lambda packet, connection: seen.append(
+                (crawler.progress.visited, crawler.progress.reached, crawler.progress.open)) or [])
+            return await crawler.run([node.address])
+
+    with on_loopback() as book:
+        started = time.monotonic()
+        progress = asyncio.run(run())
+        assert time.monotonic() - started < 10
+        [row] = book.rows()
+    assert seen == [(1, 1, 1)] and (progress.visited, progress.reached, progress.finished) == (1, 1, False)
+    assert [visit.transport for visit in visits] == [transport]
+    assert row["success"] == row["tried"] and row["pending"]  # it is visited again for its addresses
+    assert (row["successes"], row["transport"], row["addresses"]) == (1, transport, 0)
+
+
+def test_no_node_is_blamed_for_a_dead_proxy(tmp_path: Path) -> None:
+    async def run(path: Path, gone: bool) -> None:
+        async with BTCNode(addresses=[("127.250.0.1", port) for port in range(1, 30)]) as node:
+            with on_loopback(path) as book, Socks5({}) as proxy:
+                if gone:
+                    proxy.close()
+
+                def on_visit(visit: Visit) -> None:
+                    proxy.close()
+
+                crawler = Crawler(book, limits=LIMITS, proxy=proxy.text, on_visit=on_visit, rate=500)
+                with pytest.raises(ProxyDown, match=f"^the proxy {proxy.text}: Connection refused$"):
+                    await crawler.run([node.address])
+
+    for gone, tried in ((True, 0), (False, 1)):
+        asyncio.run(run(tmp_path / f"{tried}.db", gone))
+        with AddressBook(tmp_path / f"{tried}.db", REGTEST) as book:
+            assert sum(row["tried"] is not None for row in book.rows()) == tried
+            assert not any(row["failures"] for row in book.rows())
+
+
 def test_stop_between_the_two_connections_of_a_visit() -> None:
     """The second one waits for its turn, and is not opened any more."""
     lines: list[str] = []
@@ -249,7 +296,8 @@ def test_on_a_public_network_loopback_is_not_dialled_unless_named(dialled: list[
                 return await Crawler(book, limits=LIMITS).run([node.address])
 
     progress = asyncio.run(run())
-    assert (progress.visited, progress.reached, progress.told, progress.refused) == (1, 1, 5, 5)
+    assert (progress.visited, progress.reached, progress.told, progress.new) == (1, 1, 5, 0)
+    assert progress.refused == {"loopback": 3, "private": 2}
     assert len(dialled) == 1
 
 

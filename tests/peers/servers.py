@@ -89,21 +89,29 @@ class Socks5:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._closed = True
-        socket.create_connection(self.end).close()
-        self._socket.close()
+        self.close()
+
+    def close(self) -> None:
+        """Be gone, but for conversations that are under way."""
+        if not self._closed:
+            self._closed = True
+            socket.create_connection(self.end).close()
+            self._socket.close()
 
     def _accept(self) -> None:
-        while True:
-            client, _ = self._socket.accept()
+        while not self._closed:
+            try:
+                client, _ = self._socket.accept()
+            except OSError:
+                return
             if self._closed:
                 client.close()
                 return
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
-        with client, suppress(OSError), client.makefile("rb") as stream:
-            _, methods = stream.read(2)
+        with client, suppress(OSError, ValueError), client.makefile("rb") as stream:
+            _, methods = stream.read(2)  # ValueError: no more came
             stream.read(methods)
             client.sendall(b"\5\0")
             _, _, _, kind = stream.read(4)
