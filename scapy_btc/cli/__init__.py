@@ -6,7 +6,6 @@ from __future__ import annotations
 import codecs
 import gc
 import os
-import signal
 import sys
 import threading
 from io import TextIOWrapper
@@ -19,6 +18,7 @@ from ..errors import BTCError
 from .completion import completion
 from .crawl import crawl
 from .decode import decode
+from .ending import heed_signals, status_after
 from .getaddr import getaddr
 from .getdata import getdata
 from .handshake import handshake
@@ -74,22 +74,14 @@ Examples:
 def group() -> None:
     """Read, craft and provoke Bitcoin peer-to-peer traffic.
 
-    Exit status: 0 fine, 1 failed, 2 usage, 3 errors were found (with --strict), 130 interrupted,
-    143 terminated.
+    Exit status: 0 fine, 1 failed, 2 usage, 3 errors were found (with --strict), 130 interrupted by Ctrl-C,
+    129 the terminal went away, 143 terminated. Ctrl-C is the normal end of serve, proxy, sniff and mempool: 0.
     """
 
 
 for _commands in GROUPS.values():
     for _command in _commands:
         group.add_command(_command)
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: what was begun is ended properly, as after Ctrl-C."""
-
-
-def terminate(number: int, frame: object) -> None:
-    raise Terminated
 
 
 def drop_output() -> None:
@@ -110,7 +102,7 @@ def main(args: list[str] | None = None) -> None:
     gc.set_threshold(50_000, 20, 20)  # records are many small objects without cycles: a tenth of the time of -T jsonl
     codecs.register_error("scapy-btc", escaped)
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, terminate)
+        heed_signals()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="scapy-btc")
@@ -129,6 +121,5 @@ def main(args: list[str] | None = None) -> None:
         click.echo(f"scapy-btc: writing failed: {error.strerror or error}", err=True)
         status = 1
     except (KeyboardInterrupt, click.Abort) as stop:
-        terminated = isinstance(stop.__cause__ or stop, Terminated)  # click makes an Abort of it
-        status = 128 + (signal.SIGTERM if terminated else signal.SIGINT)
+        status = status_after(stop.__cause__ or stop)  # click makes an Abort of it
     sys.exit(status or 0)

@@ -206,12 +206,16 @@ written_keylog = click.option("--keylog", type=click.Path(dir_okay=False), envva
 guess = click.option("--guess", is_flag=True, help="Say what the writes of v2 connections without a key may be, from "
                      "their sizes.")
 
-filters = stacked(
+live_filters = stacked(
     click.option("--msgtype", "msgtypes", type=MessageName(), multiple=True, metavar="NAME[,NAME]",
                  help="Only these messages."),
     click.option("--peer", "peers", type=Peer(), multiple=True, metavar="HOST[:PORT]",
                  help="Only connections with this end."),
     click.option("--connection", "connections", type=int, multiple=True, metavar="N", help="Only this connection."),
+)
+
+filters = stacked(
+    live_filters,
     network,
     click.option("--since", type=Moment(), metavar="TIME", help="From this time on (UTC unless it says otherwise)."),
     click.option("--until", type=Moment(), metavar="TIME", help="Before this time."),
@@ -265,14 +269,14 @@ def refuse_idle(options: dict[str, Any]) -> None:
 
 
 def selection(options: dict[str, Any]) -> Selection:
-    """The filter that the options of `filters` describe; takes them out of `options`."""
+    """The filter that the options of `filters` or `live_filters` describe; takes them out of `options`."""
     from ..capture.select import Selection
     return Selection(
         msgtypes=frozenset(name for names in options.pop("msgtypes") for name in names),
         peers=frozenset(options.pop("peers")),
         connections=frozenset(options.pop("connections")),
-        since=options.pop("since"),
-        until=options.pop("until"),
-        transactions=set(options.pop("transactions")),
-        blocks=frozenset(options.pop("blocks")),
+        since=options.pop("since", None),
+        until=options.pop("until", None),
+        transactions=set(options.pop("transactions", ())),
+        blocks=frozenset(options.pop("blocks", ())),
     )

@@ -31,14 +31,16 @@ Examples:
 @click.option("--script", type=click.Path(exists=True, dir_okay=False), metavar="FILE.py",
               help="Its handle(packet, context) says what to pass on of each message.")
 @options.written_keylog
-@click.option("--limit", "connections", type=click.IntRange(min=1), default=125, show_default=True, metavar="N",
+@click.option("--limit", "most", type=click.IntRange(min=1), default=125, show_default=True, metavar="N",
               help="Connections at a time; more are turned away.")
 @options.output
+@options.live_filters
 def proxy(listen: str, **chosen: Any) -> None:
     """Connect whoever connects here with a node, and print every message that passes, until Ctrl-C.
 
     Towards each side v1 or v2 is spoken, whatever the other one speaks. What a script drops, and what it sends itself,
-    is marked [dropped] and [injected]; a changed message is both. A capture (-w) has what was passed on.
+    is marked [dropped] and [injected]; a changed message is both. A capture (-w) has what was passed on. Filters
+    choose what is printed and written; everything is passed on.
     """
     from .proxying import run
 

@@ -3,11 +3,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import signal
 import sys
-import threading
 from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
@@ -16,20 +13,20 @@ from typing import Any
 import click
 
 from ..capture.message import Message
-from ..capture.select import Selection
 from ..chain.address import format_endpoint
 from ..errors import BTCError
 from ..layers.registry import printable
 from ..net.proxied import log, told
 from ..net.proxy import BTCProxy
 from ..networks import Network
-from .options import refuse_idle
+from . import ending
+from .options import refuse_idle, selection
 from .reading import Show
 from .talking import host_and_port
 
 
 def run(listen: str, node: str, network: Network, listen_transport: Any, to_transport: Any, script: str | None,
-        keylog: str | None, connections: int, **chosen: Any) -> int:
+        keylog: str | None, most: int, **chosen: Any) -> int:
     """Pass messages on and show them until Ctrl-C, or until enough were shown; the exit status."""
     refuse_idle(chosen)
     host, port = host_and_port(node)
@@ -37,14 +34,20 @@ def run(listen: str, node: str, network: Network, listen_transport: Any, to_tran
     if listen_port is None:
         raise click.UsageError("--listen needs a port")
     handle = load(script) if script else None
+    stop = None
     with ExitStack() as stack:
-        show = Show(chosen, Selection(), stack, live=True)
+        show = Show(chosen, selection(chosen), stack, live=True)
         proxy = BTCProxy((host, network.port if port is None else port), (where, listen_port), handle, network=network,
-                         listen_transport=listen_transport, to_transport=to_transport, keylog=keylog, limit=connections,
+                         listen_transport=listen_transport, to_transport=to_transport, keylog=keylog, limit=most,
                          record=lambda message: take(message, show, proxy))
+        show.tell_unknown()
         stack.enter_context(Teller())
-        asyncio.run(until_stopped(proxy))
-        return show.close(failed=False)
+        try:
+            ending.run(until_stopped(proxy))
+        except KeyboardInterrupt as interrupt:
+            stop = interrupt
+        status = show.close(failed=False)
+    return ending.status_after(stop, normal=True) or status
 
 
 def take(message: Message, show: Show, proxy: BTCProxy) -> None:
@@ -56,11 +59,8 @@ def take(message: Message, show: Show, proxy: BTCProxy) -> None:
 
 
 async def until_stopped(proxy: BTCProxy) -> None:
-    """Run a proxy until Ctrl-C or SIGTERM, which are the ways to end it."""
+    """Run a proxy until Ctrl-C, or until it is stopped."""
     async with proxy:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                asyncio.get_running_loop().add_signal_handler(number, proxy.stop)
         log.info("listening on %s for %s; Ctrl-C ends it", format_endpoint(*proxy.address), format_endpoint(*proxy.to))
         await proxy.wait()
 

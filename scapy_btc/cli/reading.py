@@ -24,6 +24,7 @@ from ..errors import CaptureError
 from ..layers.registry import lookup, printable
 from ..messages.findings import Severity, severity
 from ..wire.hashes import hash_hex
+from .ending import status_after
 from .options import refuse_idle, selection, suggestion
 from .printing import Printer, use_colour
 
@@ -95,6 +96,11 @@ class Show:
             if self.limit and self.messages >= self.limit:
                 return
 
+    def tell_unknown(self) -> None:
+        """Say which of the names that are chosen no message has; once. Of what has no end, when it begins."""
+        tell_unknown(self.unknown)
+        self.unknown = set()
+
     @property
     def full(self) -> bool:
         return bool(self.limit and self.messages >= self.limit)
@@ -121,8 +127,9 @@ class Show:
         if self.writer and self.events:
             lost = ", ".join(f"{name} {count:,}" for name, count in self.events.items() if name != "guess")
             click.echo(f"scapy-btc: not written: {lost}", err=True)
-        tell_unknown(self.unknown)
-        if failed:
+        unknown = bool(self.unknown) and not self.full
+        self.tell_unknown()
+        if failed or unknown:
             return 1
         bad = any(severity(code) == Severity.ERROR for code in self.findings)
         return ERRORS_FOUND if self.strict and bad else 0
@@ -176,18 +183,19 @@ def read_live(interfaces: tuple[str, ...], bpf: str | None, chosen: dict[str, An
         show = Show(chosen, wanted, stack, live=True)
         frames = LiveFrames(interfaces, bpf)
         stack.callback(frames.close)
-        tell_unknown(show.unknown)
-        show.unknown = set()
-        click.echo(f"scapy-btc: listening on {', '.join(frames.names)}; Ctrl-C ends it", err=True)
+        show.tell_unknown()
+        stop = None
         try:
+            click.echo(f"scapy-btc: listening on {', '.join(frames.names)}; Ctrl-C ends it", err=True)
             with readers.read_live(frames, network, keylog, guess) as reader:
                 show.take(reader)
-        except KeyboardInterrupt:
-            pass  # the way to end it
+        except KeyboardInterrupt as interrupt:
+            stop = interrupt
         frames.close()
         if frames.dropped:
             click.echo(f"scapy-btc: {frames.dropped:,} frames were dropped: too many to keep up with", err=True)
-        return show.close(failed=False)
+        status = show.close(failed=False)
+    return status_after(stop, normal=True) or status
 
 
 def learn_ids(wanted: Selection, files: tuple[str, ...], network: Any, keylog: Any = None) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import sys
 from collections import Counter
@@ -27,6 +26,7 @@ from ..replay.player import Outcome
 from ..replay.script import CLIENT, SERVER, Script, load
 from ..text import plural
 from ..wire.header import HEADER_SIZE
+from . import ending
 from .options import allowed_address
 from .printing import Printer, use_colour
 from .reading import ERRORS_FOUND, Show, network_note, reason_of, refuse_overwriting
@@ -130,7 +130,7 @@ def play_live(file: str, node: str | None, listen: str | None, connection: int |
         how = Playing(timeout, speed, verbatim, ask if step else None, sink if printer or writer else None,
                       transport=transport, keylog=new_keylog)
         try:
-            outcome = asyncio.run(conversation(script, host, port, bool(node), how))
+            outcome = ending.run(conversation(script, host, port, bool(node), how))
         except Ended:
             return 0
     show_differences(outcome, form)

@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from . import options
-from .talking import form as form_option
 
 
 @click.command(short_help="Be a regtest node that clients can talk to and sync from.", epilog="""
@@ -17,6 +16,7 @@ Examples:
   scapy-btc serve                                    # on 127.0.0.1:18444, until Ctrl-C
   scapy-btc serve --port 0 --blocks 200 --mine-to bcrt1q... --mine-every 30
   scapy-btc serve --connect 127.0.0.1:18445 -T jsonl -w said.pcapng
+  scapy-btc serve --msgtype tx,block -V
 """)
 @click.option("--host", "hosts", multiple=True, metavar="ADDRESS",
               help="Where to listen; may be given several times.  [default: 127.0.0.1]")
@@ -33,31 +33,14 @@ Examples:
 @click.option("--transport", type=options.TRANSPORTS, default="auto", show_default=True,
               help="What is spoken with those who connect; auto: encrypted (v2, BIP 324) or not, as they begin.")
 @options.written_keylog
-@click.option("-c", "limit", type=click.IntRange(min=1), metavar="N", help="End after N messages.")
-@form_option("text", "jsonl")
-@click.option("-x", "hexdump", is_flag=True, help="Print the bytes, too.")
-@click.option("-q", "quiet", is_flag=True, help="Print no messages.")
-@click.option("-w", "write", type=click.Path(dir_okay=False, allow_dash=True), metavar="FILE",
-              help="Write what is said as a capture (pcapng, or pcap by name).")
-def serve(hosts: tuple[str, ...], port: int | None, blocks: int, mine_to: str | None, connect: tuple[str, ...],
-          addresses: tuple[str, ...], form: str, hexdump: bool, transport: Any, keylog: str | None,
-          **chosen: Any) -> None:
+@options.output
+@options.live_filters
+def serve(**chosen: Any) -> None:
     """Listen as a node on regtest that has mined its own chain, and print every message that comes and goes.
 
     It answers, takes and relays blocks and transactions as Bitcoin Core does, serves bloom and compact filters, but
     believes scripts and signatures without checking them.
     """
-    if hexdump and form != "text":
-        raise click.UsageError("-x is for -T text; -w keeps the bytes")
-    from ..net.node import BTCNode
-    from ..networks import REGTEST
-    from .serving import Said, run
-    from .talking import host_and_port
+    from .serving import run
 
-    peers, known = ([(host, REGTEST.port if named is None else named) for host, named in map(host_and_port, texts)]
-                    for texts in (connect, addresses))
-    mine_every = chosen.pop("mine_every")
-    with Said(form, hexdump, **chosen) as said:
-        node = BTCNode(blocks, mine_to, hosts or "127.0.0.1", REGTEST.port if port is None else port,
-                       addresses=known, transport=transport, keylog=keylog, record=said.take, log=said.tell)
-        run(node, said, peers, mine_every)
+    raise SystemExit(run(**chosen))

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
+from typing import Any
 
 import click
 
@@ -13,80 +13,72 @@ from ..capture.message import Message
 from ..chain.address import format_endpoint
 from ..layers.registry import printable
 from ..net.node import BTCNode
+from ..networks import REGTEST
 from ..text import plural
-from .printing import Printer, use_colour
+from . import ending
+from .options import refuse_idle, selection
+from .reading import Show
+from .talking import host_and_port
 
 
 class Said:
-    """Prints and writes the messages of a node.
+    """Shows the messages of a node.
 
-    :param limit: after so many it is `over`
     :ivar over: enough was shown, or it cannot be shown any more
     :ivar failure: why
     """
 
-    def __init__(self, form: str, hexdump: bool, quiet: bool, limit: int | None, write: str | None) -> None:
-        out = sys.stderr if write == "-" else sys.stdout
-        self.printer = Printer(out, form, hexdump=hexdump, colour=use_colour(out))
-        self.quiet, self.limit = quiet, limit
-        self.messages = self.bytes = 0
+    def __init__(self, show: Show) -> None:
+        self.show = show
         self.over = asyncio.Event()
         self.failure: Exception | None = None
-        self._stack = ExitStack()
-        self.writer = None
-        if write:
-            from ..capture.writers import open_writer
-
-            self.writer = self._stack.enter_context(open_writer(write, live=True))
-
-    def __enter__(self) -> Said:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._stack.close()
 
     def take(self, message: Message) -> None:
         """Show a message, unless it is over."""
         if self.over.is_set():
             return
-        self.messages += 1
-        self.bytes += len(message.payload)
         try:
-            if not self.quiet:
-                self.printer.message(message, self.printer.findings(message))
-                self.printer.flush()
-            if self.writer:
-                self.writer.write(message)
+            self.show.take([message])
         except Exception as error:  # raised again by `run`: here it would end the connection only
             self.failure = error
+        if self.show.full or self.failure:
             self.over.set()
-        if self.messages == self.limit:
-            self.over.set()
-
-    def tell(self, line: str) -> None:
-        """Say what is no message."""
-        click.echo(f"scapy-btc: {printable(line)}", err=True)
 
 
-def run(node: BTCNode, said: Said, peers: list[tuple[str, int]], mine_every: float | None) -> None:
-    """Run a node until Ctrl-C, or until what is said is over.
+def tell(line: str) -> None:
+    """Say what is no message."""
+    click.echo(f"scapy-btc: {printable(line)}", err=True)
 
-    :param peers: to connect to
-    :param mine_every: seconds between blocks
-    """
-    with suppress(KeyboardInterrupt):  # the way to end it
-        asyncio.run(_run(node, said, peers, mine_every))
-    if said.failure:
-        raise said.failure
-    said.tell(f"{said.messages:,} {plural(said.messages, 'message')}, {said.bytes:,} payload bytes; "
-              f"{node.height:,} {plural(node.height, 'block')}")
+
+def run(hosts: tuple[str, ...], port: int | None, blocks: int, mine_to: str | None, mine_every: float | None,
+        connect: tuple[str, ...], addresses: tuple[str, ...], transport: Any, keylog: str | None, **chosen: Any) -> int:
+    """Run a node until Ctrl-C, or until enough was shown; the exit status."""
+    refuse_idle(chosen)
+    peers, known = ([(host, REGTEST.port if named is None else named) for host, named in map(host_and_port, texts)]
+                    for texts in (connect, addresses))
+    stop = None
+    with ExitStack() as stack:
+        show = Show(chosen, selection(chosen), stack, live=True)
+        said = Said(show)
+        node = BTCNode(blocks, mine_to, hosts or "127.0.0.1", REGTEST.port if port is None else port,
+                       addresses=known, transport=transport, keylog=keylog, record=said.take, log=tell)
+        show.tell_unknown()
+        try:
+            ending.run(_run(node, said, peers, mine_every))
+        except KeyboardInterrupt as interrupt:
+            stop = interrupt
+        if said.failure:
+            raise said.failure
+        show.more.append(f"{node.height:,} {plural(node.height, 'block')}")
+        status = show.close(failed=False)
+    return ending.status_after(stop, normal=True) or status
 
 
 async def _run(node: BTCNode, said: Said, peers: list[tuple[str, int]], mine_every: float | None) -> None:
     async with node:
         where = ", ".join(format_endpoint(*end) for end in node.listening)
-        said.tell(f"listening on {where} ({node.options.network}, {node.height:,} {plural(node.height, 'block')}, "
-                  f"tip {node.tip}); Ctrl-C ends it")
+        tell(f"listening on {where} ({node.options.network}, {node.height:,} {plural(node.height, 'block')}, "
+             f"tip {node.tip}); Ctrl-C ends it")
         for peer in peers:
             await node.connect_to(*peer)
         miner = asyncio.create_task(_mine(node, mine_every)) if mine_every else None

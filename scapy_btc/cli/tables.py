@@ -56,20 +56,22 @@ def count_files(files: tuple[str, ...], form: str, strict: bool, chosen: dict[st
         click.echo(f"0 of {seen:,} message{'' if seen == 1 else 's'} were chosen", err=True)
     tell_unknown(unknown)
     bad = any(severity(code) == Severity.ERROR for code in statistics.findings)
-    return 1 if failed else ERRORS_FOUND if strict and bad else 0
+    return 1 if failed or unknown else ERRORS_FOUND if strict and bad else 0
 
 
 def show(statistics: Statistics) -> None:
     """Print tables; in a pipe as wide as they need be."""
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False, emoji=False)
-    console.print(types_table(statistics))
-    console.print(connections_table(statistics))
-    if handshakes := handshakes_table(statistics):
-        console.print(handshakes)
-    if statistics.findings or statistics.events:
-        console.print(findings_table(statistics))
-    else:
-        console.print("Nothing was found wrong.")
+    with console.capture() as captured:  # rich has an exit of its own for readers that go away
+        console.print(types_table(statistics))
+        console.print(connections_table(statistics))
+        if handshakes := handshakes_table(statistics):
+            console.print(handshakes)
+        if statistics.findings or statistics.events:
+            console.print(findings_table(statistics))
+        else:
+            console.print("Nothing was found wrong.")
+    click.echo(captured.get(), nl=False)
 
 
 def grid(title: str, *columns: str) -> Table:

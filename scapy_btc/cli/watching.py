@@ -30,6 +30,7 @@ from ..networks import Network
 from ..peer.options import PeerOptions
 from ..protocol import MAX_ADDR_TO_SEND
 from ..text import format_time, plural
+from . import ending
 from .dumping import Dump
 from .finding import can_be_dialled
 from .talking import output
@@ -200,4 +201,4 @@ def watch_nodes(ends: list[tuple[str, int]], count: int, network: Network, lines
                                      observe=observe if hexdump or write else None)
 
         with suppress(asyncio.TimeoutError, Enough):
-            asyncio.run(run())
+            ending.run(run())

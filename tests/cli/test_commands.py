@@ -293,7 +293,7 @@ def test_what_would_do_nothing_is_a_usage_error(args: tuple[str, ...], problem: 
 
 @pytest.mark.parametrize("command", ["read", "stats"])
 def test_names_that_no_message_has_are_told(command: str) -> None:
-    _, err = run(command, "--msgtype", "versoin", CLEAN)
+    _, err = run(command, "--msgtype", "versoin", CLEAN, status=1)
     assert "scapy-btc: no message is called 'versoin'; did you mean version?" in err
     assert "0 of 370 messages were chosen" in err
     assert "called" not in run(command, "--msgtype", "version,_x", CLEAN)[1]

@@ -114,7 +114,7 @@ def test_records_a_capture_and_keys(to: str, tmp_path: Path) -> None:
         for choice in ("v1", "v2"):
             with connect("127.0.0.1", running.port, transport=choice) as client:
                 client.ping()
-        assert running.end(signal.SIGTERM) == 0
+        assert running.end(signal.SIGTERM) == 143
     records = [json.loads(line) for line in running.out.splitlines()]
     assert {(r["connection"], r["transport"], r["source"] == to) for r in records} == {
         (0, "v1", False), (0, "v2", True), (1, "v2", False), (1, "v2", True)}
@@ -154,6 +154,18 @@ def test_a_closed_pipe_is_quiet(to: str) -> None:
         assert running.process.wait(10) == 0
         assert running.process.stderr is not None
         assert "rror" not in running.process.stderr.read()
+
+
+def test_filters_do_not_choose_what_is_passed_on(to: str, tmp_path: Path) -> None:
+    target = tmp_path / "passed.pcapng"
+    with proxy("--to", to, "--msgtype", "pong", "--connection", "1", "-w", str(target)) as running:
+        for _ in range(2):
+            with connect("127.0.0.1", running.port) as client:
+                client.ping()
+        assert running.end() == 0
+    lines = running.out.splitlines()
+    assert lines and all(" pong 0x" in line for line in lines)
+    assert [message.msgtype for message in read(target)] == ["pong"] * len(lines)
 
 
 def test_a_full_disk_is_said(to: str, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from scapy_btc.capture.reader import read
 from scapy_btc.net.client import connect
 from scapy_btc.net.node import BTCNode
 
-LISTENING = re.compile(r"^scapy-btc: listening on (\S+):(\d+)\S* \(regtest, ([\d,]+) blocks?, tip [0-9a-f]{64}\)")
+LISTENING = re.compile(r"(?m)^scapy-btc: listening on (\S+):(\d+)\S* \(regtest, ([\d,]+) blocks?, tip [0-9a-f]{64}\)")
 
 
 class Serve:
@@ -48,7 +48,9 @@ def serve(*arguments: str) -> Iterator[Serve]:
         try:
             assert process.stderr is not None
             first = process.stderr.readline()
-            found = LISTENING.match(first)
+            if "no message is called" in first:
+                first += process.stderr.readline()
+            found = LISTENING.search(first)
             assert found, first + process.stderr.read()
             yield Serve(process, int(found[2]), first)
         finally:
@@ -82,7 +84,7 @@ def test_every_message_is_a_line() -> None:
     assert any(re.search(rf"> 127\.0\.0\.1:{running.port} ping 0x", line) for line in lines)
     assert any(re.search(rf"127\.0\.0\.1:{running.port} > .* pong 0x", line) for line in lines)
     assert re.search(r" connected\n", running.err)
-    assert f"\nscapy-btc: {len(lines)} messages, " in running.err and running.err.endswith("; 3 blocks\n")
+    assert f"\n{len(lines)} messages, " in running.err and running.err.endswith("; 3 blocks\n")
 
 
 def test_records_and_a_capture(tmp_path: Path) -> None:
@@ -118,15 +120,44 @@ def test_bytes_and_a_limit() -> None:
         greet(running.port)
         assert running.end(None) == 0
     assert len([line for line in running.out.splitlines() if line.startswith("  000000  fa bf b5 da ")]) == 5
-    assert "scapy-btc: 5 messages, " in running.err
+    assert "\n5 messages, " in running.err
+
+
+def test_filters_choose_what_is_printed_and_written(tmp_path: Path) -> None:
+    target = tmp_path / "said.pcapng"
+    with serve("--blocks", "0", "--msgtype", "ping,pong", "--connection", "1", "--msgtype", "pnog", "-T", "json",
+               "-w", str(target)) as running:
+        assert "no message is called 'pnog'; did you mean pong?" in running.first
+        for _ in range(2):
+            with connect("127.0.0.1", running.port) as client:
+                client.ping()
+        assert running.end() == 0
+    records = json.loads(running.out)
+    assert {record["connection"] for record in records} == {1}
+    assert {record["msgtype"] for record in records} == {"ping", "pong"}
+    assert [message.msgtype for message in read(target)] == [record["msgtype"] for record in records]
+    assert f"\n{len(records)} messages, " in running.err
+
+
+def test_fields_and_a_peer() -> None:
+    with serve("--blocks", "0", "-V", "--peer", "127.0.0.2") as running:
+        with connect("127.0.0.1", running.port) as client:
+            client.ping()
+        assert running.end() == 0
+    assert running.out == "" and re.search(r"\n0 of \d+ messages were chosen; 0 blocks\n", running.err)
+    with serve("--blocks", "0", "-V", "--msgtype", "pong") as running:
+        with connect("127.0.0.1", running.port) as client:
+            client.ping()
+        assert running.end() == 0
+    assert "###[ BTC pong ]###" in running.out
 
 
 def test_it_mines_and_connects() -> None:
     with BTCNode(blocks=5) as other, serve("-q", "--blocks", "0", "--mine-every", "0.1", "--connect",
                                            f"127.0.0.1:{other.address[1]}") as running:
         other.wait_until(lambda: other.height >= 8, timeout=20)
-        assert running.end(signal.SIGTERM) == 0
-    assert running.out == ""
+        assert running.end() == 0
+    assert re.fullmatch(r"\d+ messages, [\d,]+ payload bytes; ([89]|[1-9]\d+) blocks\n", running.out)
 
 
 def test_what_cannot_be() -> None:
