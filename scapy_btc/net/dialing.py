@@ -54,7 +54,7 @@ def _proxy_failed(host: str, port: int, proxy: str, timeout: float, error: Excep
 
 def _proxy_down(proxy: str, timeout: float, error: Exception) -> ProxyDown:
     late = isinstance(error, (TimeoutError, asyncio.TimeoutError))
-    return ProxyDown(f"the proxy {proxy}: {f'no answer within {timeout:g} s' if late else _reason(error)}")
+    return ProxyDown(f"no proxy at {proxy}: {f'no answer within {timeout:g} s' if late else _reason(error)}")
 
 
 def dial(host: str, port: int, timeout: float, proxy: str | None = None) -> socket.socket:
@@ -114,4 +114,4 @@ async def reach_proxy(proxy: str, timeout: float) -> None:
         if writer:
             writer.close()
     if answer != b"\x05\x00":
-        raise ProxyDown(f"the proxy {proxy}: no SOCKS5, or not without a password")
+        raise ProxyDown(f"no proxy at {proxy}: it speaks no SOCKS5, or not without a password")

@@ -206,7 +206,7 @@ def test_a_proxy_that_is_not_there(farm: Farm, tmp_path: Path) -> None:
         proxy = f"127.0.0.1:{deaf.getsockname()[1]}"
         for _ in range(3):
             out, err = run(end(farm), "--store", store, "--proxy", f"socks5h://{proxy}", status=1)
-            assert (out, err) == ("", f"scapy-btc: the proxy {proxy}: Connection refused\n")
+            assert (out, err) == ("", f"scapy-btc: no proxy at {proxy}: Connection refused\n")
     assert visited(store) == 0
 
 

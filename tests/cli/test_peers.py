@@ -142,7 +142,7 @@ def test_there_is_no_such_store(tmp_path: Path) -> None:
 def test_no_node_is_dead_for_a_proxy_that_is(node: RunningNode, dead: str, tmp_path: Path) -> None:
     for named in ([text(node)], []):
         lines, err = run(*named, "--store", tmp_path / "peers.db", "--proxy", dead, status=1)
-        assert (lines, err) == ([], f"scapy-btc: the proxy {dead}: Connection refused\n")
+        assert (lines, err) == ([], f"scapy-btc: no proxy at {dead}: Connection refused\n")
     with AddressBook(tmp_path / "peers.db", REGTEST) as book:
         assert [(row["failures"], row["tried"]) for row in book.rows()] == [(0, None)]
 

@@ -229,7 +229,7 @@ def test_no_node_is_blamed_for_a_dead_proxy(tmp_path: Path) -> None:
                     proxy.close()
 
                 crawler = Crawler(book, limits=LIMITS, proxy=proxy.text, on_visit=on_visit, rate=500)
-                with pytest.raises(ProxyDown, match=f"^the proxy {proxy.text}: Connection refused$"):
+                with pytest.raises(ProxyDown, match=f"^no proxy at {proxy.text}: Connection refused$"):
                     await crawler.run([node.address])
 
     for gone, tried in ((True, 0), (False, 1)):

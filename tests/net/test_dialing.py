@@ -126,12 +126,12 @@ def test_a_proxy_is_reached() -> None:
 def test_there_is_no_proxy() -> None:
     with nobody() as port:
         for fails in (connect, opened, reached):
-            with pytest.raises(ProxyDown, match=rf"^the proxy 127\.0\.0\.1:{port}: Connection refused$"):
+            with pytest.raises(ProxyDown, match=rf"^no proxy at 127\.0\.0\.1:{port}: Connection refused$"):
                 fails(ONION, proxy=f"127.0.0.1:{port}")
     for fails in (connect, opened):
-        with pytest.raises(ProxyDown, match=r"^the proxy nonsense: "):
+        with pytest.raises(ProxyDown, match=r"^no proxy at nonsense: "):
             fails(ONION, proxy="nonsense")
-        with pytest.raises(ProxyDown, match=r"^the proxy proxy\.invalid:1: the name is not known"):
+        with pytest.raises(ProxyDown, match=r"^no proxy at proxy\.invalid:1: the name is not known"):
             fails(ONION, proxy="proxy.invalid:1")
 
 
@@ -147,7 +147,7 @@ def test_a_proxy_that_says_nothing_more(treat: Callable[[socket.socket], None]) 
 @pytest.mark.parametrize("sent", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x05\xff", b"\x05\x02"])
 def test_what_is_no_proxy(sent: bytes) -> None:
     for fails in (connect, opened, reached):
-        with serving(says(sent)) as port, pytest.raises(ProxyDown, match=rf"^the proxy 127\.0\.0\.1:{port}: "):
+        with serving(says(sent)) as port, pytest.raises(ProxyDown, match=rf"^no proxy at 127\.0\.0\.1:{port}: "):
             fails(ONION, proxy=f"127.0.0.1:{port}", timeout=2)
 
 

@@ -78,8 +78,8 @@ class Socks5:
         self.names, self.asked = names, list[End]()
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.end: End = self._socket.getsockname()
-        self._closed = False
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
 
     @property
     def text(self) -> str:
@@ -93,21 +93,16 @@ class Socks5:
 
     def close(self) -> None:
         """Be gone, but for conversations that are under way."""
-        if not self._closed:
-            self._closed = True
-            socket.create_connection(self.end).close()
+        if self._socket.fileno() != -1:
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes accept()
+            self._thread.join()
             self._socket.close()
 
     def _accept(self) -> None:
-        while not self._closed:
-            try:
+        with suppress(OSError):  # its end
+            while True:
                 client, _ = self._socket.accept()
-            except OSError:
-                return
-            if self._closed:
-                client.close()
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
         with client, suppress(OSError, ValueError), client.makefile("rb") as stream:
