@@ -199,7 +199,7 @@ def closing(book: AddressBook, crawler: Crawler, store: str | None) -> Iterator[
     for title, counts in (("known", named(found["known"])), ("reached", named(found["reached"])),
                           ("transports", found["transports"]),
                           ("not reached", found["errors"]), ("user agents", found["user_agents"]),
-                          ("not visited", named(found["pending"]))):
+                          ("left to visit", named(found["pending"]))):
         if counts:
             yield f"{title}: {listed(counts)}"
     if not progress.finished:

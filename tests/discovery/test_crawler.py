@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 from farm import BAD, BAD_V2, NOWHERE, Farm, Planned, plan, told
+from misbehaving import says, serving
 from servers import Socks5
 
 from scapy_btc.all import BTCNetAddr, BTCVerack, BTCVersion
 from scapy_btc.discovery.addressbook import AddressBook, Told
 from scapy_btc.discovery.crawler import Crawler, Progress, summary
 from scapy_btc.discovery.reach import Kind
-from scapy_btc.discovery.visit import Limits, Visit
+from scapy_btc.discovery.visit import Limits, Visit, visit_all
 from scapy_btc.errors import ProxyDown, Refused, StoreError
 from scapy_btc.net import connection
 from scapy_btc.net.dialing import open_streams
@@ -237,6 +238,18 @@ def test_no_node_is_blamed_for_a_dead_proxy(tmp_path: Path) -> None:
         with AddressBook(tmp_path / f"{tried}.db", REGTEST) as book:
             assert sum(row["tried"] is not None for row in book.rows()) == tried
             assert not any(row["failures"] for row in book.rows())
+
+
+def test_no_node_is_blamed_for_a_proxy_that_says_nothing() -> None:
+    """A node that does not answer through a proxy that works looks the same: the proxy is asked first."""
+    limits, visits = Limits(connect=0.3, seconds=0.3), list[Visit]()
+    with serving(says(b"")) as port, on_loopback() as book:
+        proxy = f"127.0.0.1:{port}"
+        with pytest.raises(ProxyDown, match=r"no answer within 0\.3 s$"):
+            crawl(book, KNOWN, limits=limits, proxy=proxy)
+        with pytest.raises(ProxyDown, match=r"no answer within 0\.3 s$"):
+            asyncio.run(visit_all([(*KNOWN[0], "v1")], PeerOptions(), limits, 1, visits.append, proxy))
+        assert book.size == 0 and not visits
 
 
 def test_stop_between_the_two_connections_of_a_visit() -> None:
