@@ -42,11 +42,12 @@ class KeyLog:
     """The keys of a file. It may grow while it is read, and need not be there yet.
 
     :ivar broken: lines that say nothing
+    :ivar found: how often a key was asked for that it has
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = path
-        self.broken = 0
+        self.broken = self.found = 0
         self._keys: dict[bytes, bytes] = {}
         self._file = (0, 0)  # device and inode
         self._read = 0  # bytes
@@ -64,12 +65,13 @@ class KeyLog:
         Raises CaptureError when the file cannot be read.
         """
         private = self._keys.get(public)
-        if private is None and self._refresh():
+        if private is None and self.refresh():
             private = self._keys.get(public)
+        self.found += private is not None
         return private
 
-    def _refresh(self) -> bool:
-        """Read what was added to the file; False if there is nothing new."""
+    def refresh(self) -> bool:
+        """Read what was added to the file; False if there is nothing new. Raises CaptureError."""
         try:
             found = os.stat(self.path)
             if self._seen >= 0 and not stat.S_ISREG(found.st_mode):

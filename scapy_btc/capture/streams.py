@@ -166,6 +166,8 @@ class StreamReceiver:
             self._side.receiver = None
         unread = sum(event.bytes for event in self._early if event.event != "gap")
         conversation: Conversation | None = self._direction.shared
+        if unread and conversation and not conversation.has_key and not conversation.doubt():
+            self._counts["v2 streams without a key"] += 1
         if unread and (self._is_bitcoins() or (conversation and conversation.has_key)):
             hidden = self._direction.from_the_start and not _is_text(self._head)
             why = conversation.reason if conversation else "v2, or another protocol"

@@ -208,7 +208,7 @@ guess = click.option("--guess", is_flag=True, help="Say what the writes of v2 co
 
 live_filters = stacked(
     click.option("--msgtype", "msgtypes", type=MessageName(), multiple=True, metavar="NAME[,NAME]",
-                 help="Only these messages."),
+                 help="Only these messages. Names that neither the protocol nor what is read has are an error."),
     click.option("--peer", "peers", type=Peer(), multiple=True, metavar="HOST[:PORT]",
                  help="Only connections with this end."),
     click.option("--connection", "connections", type=int, multiple=True, metavar="N", help="Only this connection."),

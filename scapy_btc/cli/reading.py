@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -23,10 +23,14 @@ from ..capture.select import Selection
 from ..errors import CaptureError
 from ..layers.registry import lookup, printable
 from ..messages.findings import Severity, severity
+from ..text import plural
 from ..wire.hashes import hash_hex
 from .ending import status_after
 from .options import refuse_idle, selection, suggestion
 from .printing import Printer, use_colour
+
+if TYPE_CHECKING:
+    from ..bip324.keylog import KeyLog
 
 ERRORS_FOUND = 3
 PATIENCE = 1.0
@@ -144,6 +148,7 @@ def read_files(files: tuple[str, ...], chosen: dict[str, Any]) -> int:
     refuse_overwriting(chosen["write"], files)
     if follow:
         refuse_following(files)
+    tell_no_keys(keylog)
     learn_ids(wanted, files, network, keylog)
     noting = network_note(network)
     failed = False
@@ -155,9 +160,11 @@ def read_files(files: tuple[str, ...], chosen: dict[str, Any]) -> int:
                     break
                 try:
                     out = None if show.quiet else show.printer.out
+                    found = keylog.found if keylog else 0
                     with progress(name, out) as report, read(name, events=True, network=network, follow=follow,
                                                              keylog=keylog, guess=guess) as reader:
                         show.take(noting(report(reader)))
+                    tell_unread(name, reader.counts, keylog, found)
                 except CaptureError as error:
                     failed = True
                     sys.stdout.flush()
@@ -176,22 +183,22 @@ def read_live(interfaces: tuple[str, ...], bpf: str | None, chosen: dict[str, An
 
     refuse_idle(chosen)
     wanted = selection(chosen)
-    network, keylog, guess = chosen.pop("network"), chosen.pop("keylog"), chosen.pop("guess")
-    if keylog and not os.path.exists(keylog):
-        click.echo(f"scapy-btc: {printable(keylog)}: no keys there yet", err=True)
+    network, keylog, guess = chosen.pop("network"), keys_of(chosen.pop("keylog"), must_exist=False), chosen.pop("guess")
+    tell_no_keys(keylog)
     with ExitStack() as stack:
         show = Show(chosen, wanted, stack, live=True)
         frames = LiveFrames(interfaces, bpf)
         stack.callback(frames.close)
         show.tell_unknown()
         stop = None
-        try:
-            click.echo(f"scapy-btc: listening on {', '.join(frames.names)}; Ctrl-C ends it", err=True)
-            with readers.read_live(frames, network, keylog, guess) as reader:
+        with readers.read_live(frames, network, keylog, guess) as reader:
+            try:
+                click.echo(f"scapy-btc: listening on {', '.join(frames.names)}; Ctrl-C ends it", err=True)
                 show.take(reader)
-        except KeyboardInterrupt as interrupt:
-            stop = interrupt
+            except KeyboardInterrupt as interrupt:
+                stop = interrupt
         frames.close()
+        tell_unread(", ".join(frames.names), reader.counts, keylog)
         if frames.dropped:
             click.echo(f"scapy-btc: {frames.dropped:,} frames were dropped: too many to keep up with", err=True)
         status = show.close(failed=False)
@@ -259,6 +266,35 @@ def tell_unknown(names: set[str]) -> None:
     """Say that these names are no messages', lest nothing found be taken for an answer."""
     for name in sorted(names):
         click.echo(f"scapy-btc: no message is called {name!r}{suggestion(name)}", err=True)
+
+
+def tell_no_keys(keylog: KeyLog | None) -> None:
+    """Say that a file of keys has none."""
+    if keylog is not None:
+        keylog.refresh()
+        if not len(keylog):
+            what = "no line of it is a key" if keylog.broken else "no keys there yet"
+            click.echo(f"scapy-btc: {printable(os.fspath(keylog.path))}: {what}", err=True)
+
+
+def tell_unread(name: str, counts: Counter[str], keylog: KeyLog | None, found: int = 0) -> None:
+    """Say what may be in a source although nothing of it was shown: v2 has no mark, so events tell only of ports that
+    are Bitcoin's, and of connections whose key is there.
+
+    :param found: how many keys were found before it was read
+    """
+    connections, messages = counts["connections"], counts["messages"]
+    what = ""
+    if keylog is not None and len(keylog) and keylog.found == found:
+        if counts["v2 streams without a key"] or (connections and not messages):
+            what = f"no key of {os.fspath(keylog.path)} is of a connection in it"
+    elif connections and not messages and not (counts["encrypted"] or counts["unrecognised"]):
+        what = f"nothing was recognised in {connections:,} TCP {plural(connections, 'connection')}"
+        if keylog is None:
+            what += "; v2 on other ports than Bitcoin's is read with --keylog"
+    if what:
+        where = "standard input" if name == "-" else name
+        click.echo(printable(f"scapy-btc: {where}: {what}"), err=True)
 
 
 def network_note(network: Any) -> Callable[[Iterable[Any]], Iterator[Any]]:

@@ -17,7 +17,17 @@ from ..errors import CaptureError
 from ..layers.registry import printable
 from ..messages.findings import FINDINGS, Severity, severity
 from .options import selection
-from .reading import ERRORS_FOUND, learn_ids, network_note, progress, reason_of, tell_unknown, unknown_names
+from .reading import (
+    ERRORS_FOUND,
+    learn_ids,
+    network_note,
+    progress,
+    reason_of,
+    tell_no_keys,
+    tell_unknown,
+    tell_unread,
+    unknown_names,
+)
 
 SHOWN = 50
 """Connections that the table shows before it says how many more there are."""
@@ -27,12 +37,14 @@ def count_files(files: tuple[str, ...], form: str, strict: bool, chosen: dict[st
     """Count the messages of files and print what was found; the exit status."""
     wanted = selection(chosen)
     keylog = keys_of(chosen["keylog"])
+    tell_no_keys(keylog)
     learn_ids(wanted, files, chosen["network"], keylog)
     statistics, failed = Statistics(), 0
     noting, unknown = network_note(chosen["network"]), unknown_names(wanted)
     seen = 0
     for name in files:
         statistics.next_source()
+        found = keylog.found if keylog else 0
         try:
             with progress(name) as report, read(name, events=True, network=chosen["network"], keylog=keylog) as reader:
                 for item in noting(report(reader)):
@@ -44,6 +56,7 @@ def count_files(files: tuple[str, ...], form: str, strict: bool, chosen: dict[st
                     unknown.discard(item.msgtype)
                     if wanted(item):
                         statistics.add(item)
+            tell_unread(name, reader.counts, keylog, found)
         except CaptureError as error:
             failed += 1
             click.echo(f"scapy-btc: {reason_of(name, error)}", err=True)

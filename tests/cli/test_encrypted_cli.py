@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -20,8 +21,12 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 from recordings import ENCRYPTED, INDEX, events_of, keylog_of, messages_of, path_of
+from scapy.layers import l2  # noqa: F401  (link layers, for rdpcap)
+from scapy.layers.inet import TCP
+from scapy.utils import rdpcap, wrpcap
 
 from scapy_btc.bip324.keylog import append_key
+from scapy_btc.bip324.keys import new_key
 from scapy_btc.bip324.transport import ResponderTransport, V2Transport
 from scapy_btc.capture.message import Message
 from scapy_btc.capture.reader import read
@@ -211,3 +216,66 @@ def test_sniff_with_keys_that_come_later(tmp_path: Path) -> None:
     records = [record for record in map(json.loads, out.splitlines()) if "msgtype" in record]
     assert sorted(record["fields"]["nonce"] for record in records) == [0, 1, 2, 10, 11, 12]
     assert {record["transport"] for record in records} == {"v2"}
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The capture, with other ports than Bitcoin's."""
+    target = tmp_path_factory.mktemp("ports") / "elsewhere.pcap"
+    frames = rdpcap(str(CAPTURE))
+    for frame in frames:
+        if TCP in frame:
+            layer = frame[TCP]
+            layer.sport, layer.dport = (port + 10_000 if port < 20_000 else port for port in (layer.sport, layer.dport))
+            del layer.chksum
+    wrpcap(str(target), frames)
+    return target
+
+
+@pytest.mark.parametrize("command", [("read",), ("stats",), ("sniff", "-i", "-")])
+def test_v2_on_other_ports_is_hinted_at(elsewhere: Path, command: tuple[str, ...]) -> None:
+    data = elsewhere.read_bytes() if "-" in command else b""
+    files = () if data else (elsewhere,)
+    name = "standard input" if data else elsewhere
+    line = (f"scapy-btc: {name}: nothing was recognised in 3 TCP connections; v2 on other ports than Bitcoin's is read "
+            "with --keylog")
+    assert run(*command, *files, stdin=data)[1].splitlines().count(line) == 1
+    out, err = run(*command, "--keylog", KEYS, *files, stdin=data)
+    assert "scapy-btc: " not in err and "/Satoshi" in out
+
+
+def test_what_is_shown_needs_no_hint() -> None:
+    assert "scapy-btc: " not in run("read", CAPTURE)[1]
+
+
+@pytest.mark.parametrize("command", ["read", "stats"])
+def test_a_wrong_key_log_is_told(elsewhere: Path, tmp_path: Path, command: str) -> None:
+    _, err = run(command, "--keylog", CAPTURE, CAPTURE)
+    assert err.splitlines().count(f"scapy-btc: {CAPTURE}: no line of it is a key") == 1
+    assert f"scapy-btc: {os.devnull}: no keys there yet\n" in run(command, "--keylog", os.devnull, CAPTURE)[1]
+    other = tmp_path / "other.keylog"
+    append_key(other, new_key())
+    for capture in (CAPTURE, elsewhere):
+        line = f"scapy-btc: {capture}: no key of {other} is of a connection in it"
+        assert run(command, "--keylog", other, capture)[1].splitlines().count(line) == 1
+    # where nothing is closed, nothing is wrong
+    assert "scapy-btc" not in run(command, "--keylog", other, path_of("core-v1-regtest.pcapng"))[1]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="capturing needs root")
+def test_a_live_interface_too(tmp_path: Path) -> None:
+    other = tmp_path / "other.keylog"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        command = [sys.executable, "-m", "scapy_btc", "sniff", "-i", "lo", "-f", f"tcp port {port}", "--keylog",
+                   str(other)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr
+            assert process.stderr.readline() == f"scapy-btc: {other}: no keys there yet\n"
+            assert "listening" in process.stderr.readline()
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.sendall(Random(1).randbytes(100))
+            time.sleep(0.3)  # nothing is to be seen of it
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=30)
+    assert "scapy-btc: lo: nothing was recognised in 1 TCP connection\n" in err
