@@ -106,7 +106,7 @@ def crawl(count: int, port: int, folder: str) -> None:
     path = Path(folder, f"{time.time_ns()}.db")
     with AddressBook(path, REGTEST) as book:
         book.keep_to(Kind.LOOPBACK)
-        crawler = Crawler(book, concurrency=AT_A_TIME, rate=1e6)
+        crawler = Crawler(book, concurrency=AT_A_TIME, rate=1e6, transport="v1")
         progress = asyncio.run(crawler.run([(host, port) for host in hosts(count)]))
     assert progress.reached == progress.answered == count, progress
 
