@@ -60,6 +60,7 @@ class LiveFrames:
                 raise CaptureError(f"{name}: cannot listen: {error}") from error
             with suppress(OSError):
                 opened.ins.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, BUFFER)
+            _dropped(opened)  # before the filter and the buffer were there
             self._sockets.append(opened)
             names.append(name)
         if not names:
@@ -87,8 +88,13 @@ class LiveFrames:
     def close(self) -> None:
         """Stop listening."""
         for opened in self._sockets:
-            with suppress(OSError, AttributeError, struct.error):
-                counts = opened.ins.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
-                self.dropped += struct.unpack("II", counts)[1]
+            self.dropped += _dropped(opened)
             opened.close()
         self._sockets = []
+
+
+def _dropped(opened: Any) -> int:
+    """Frames that were thrown away since this was asked last."""
+    with suppress(OSError, AttributeError, struct.error):
+        return int(struct.unpack("II", opened.ins.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))[1])
+    return 0
