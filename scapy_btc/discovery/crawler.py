@@ -207,9 +207,10 @@ class Crawler:
         """Wait until the rate allows one more connection, or the crawl is to end; who waits longest is the next."""
         clock = asyncio.get_running_loop().time
         async with self._turns:
-            with suppress(asyncio.TimeoutError):
-                async with limited(self._next_slot - clock()):
-                    await self._stopped.wait()
+            if (wait := self._next_slot - clock()) > 0:
+                with suppress(asyncio.TimeoutError):
+                    async with limited(wait):
+                        await self._stopped.wait()
             self._next_slot = clock() + 1 / self.rate
 
     async def _again(self) -> None:
