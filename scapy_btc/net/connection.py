@@ -199,7 +199,7 @@ class Connection:
 
     def _flush(self) -> None:
         data = self.transport.to_send()
-        if data:
+        if data and not self._writer.is_closing():  # asyncio complains of writing to what broke
             self._writer.write(data)
 
     async def _drain(self) -> None:

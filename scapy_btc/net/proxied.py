@@ -165,8 +165,9 @@ class Proxied:
             before = sum(side.stream.received for side in sides)
             done, _ = await asyncio.wait(running, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
             running -= done
-            for task in done:
-                task.result()
+            errors = [error for task in done if (error := task.exception())]  # of all: both ends may fail at once
+            if errors:
+                raise errors[0]
             late = next((side for side in sides if not side.agreed.is_set()), None)
             if not done and late:
                 raise TimedOut(f"{late}: no agreement on a transport within {HANDSHAKE_TIMEOUT:g} s")

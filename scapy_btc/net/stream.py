@@ -90,6 +90,8 @@ class ByteStream(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send, without waiting; nothing happens when it is no longer `writable`."""
+        if self.writable and self._tcp.is_closing():  # it broke, and asyncio will tell: until then it would complain
+            self.writable = False
         if data and self.writable:
             self._tcp.write(data)
 

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace as Namespace
 from typing import Any
 
 import pytest
@@ -424,6 +425,39 @@ def test_garbage_ends_the_connection(node: socket.socket, log: pytest.LogCapture
         assert rest(receiver) == before and rest(sender) == b""
     assert re.search(rf"WARNING .*connection 0 ended: the {by} [\d.:]+: the peer sent (no message|a message that)",
                      log.text)
+
+
+def test_both_ends_fail_at_once(log: pytest.LogCaptureFixture) -> None:
+    async def fail(end: str) -> None:
+        raise PeerError(end)
+
+    async def run() -> None:
+        stream = Namespace(ended=False, gone=False, received=0)
+        proxied: Any = Namespace(client=Namespace(stream=stream), target=Namespace(stream=stream),
+                                 _agreed=asyncio.Event())
+        tasks = {asyncio.ensure_future(fail(end)) for end in ("client", "target")}
+        await asyncio.wait(tasks)
+        with pytest.raises(PeerError, match=r"client|target"):
+            await module.Proxied._watch(proxied, tasks)
+
+    asyncio.run(run())
+    gc.collect()
+    assert "never retrieved" not in log.text  # with a traceback, on standard error
+
+
+def test_nothing_is_written_to_what_broke(node: socket.socket, log: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        _, stream = await asyncio.get_running_loop().create_connection(module.ByteStream, *node.getsockname())
+        other, _ = node.accept()
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        other.close()  # a reset
+        for _ in range(20):  # asyncio complains of the sixth
+            stream.write(ping(1))
+        assert not stream.writable
+        await stream.closed(10)
+
+    asyncio.run(run())
+    assert "socket.send() raised exception" not in log.text
 
 
 @pytest.mark.parametrize("cut", range(0, len(VERSION + VERACK), 9))
