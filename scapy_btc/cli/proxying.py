@@ -16,8 +16,9 @@ from ..capture.message import Message
 from ..chain.address import format_endpoint
 from ..errors import BTCError
 from ..layers.registry import printable
-from ..net.proxied import log, told
+from ..net.proxied import log
 from ..net.proxy import BTCProxy
+from ..net.scripting import told
 from ..networks import Network
 from . import ending
 from .options import refuse_idle, selection

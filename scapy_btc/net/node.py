@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import count
+from logging import getLogger
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from ..chain.address import format_endpoint
 from ..chain.script import script_of
 from ..errors import BTCError, Disconnected, FormatError, PeerError, TimedOut
 from ..layers.envelope import BTC
+from ..layers.registry import BTCMessage, lookup
 from ..messages.transactions import BTCTx
 from ..peer.block_store import BlockStore
 from ..peer.known_addresses import Address
@@ -29,11 +31,13 @@ from ..wire.hashes import hash_hex
 from .connection import Connection, open_connection
 from .link import Link, PeerInfo
 from .record import Recorder
-from .scripting import CONNECT, Ended, Script, follow
+from .scripting import CONNECT, Ended, Script, ScriptFailed, answer, name_of
 from .transports import Choice, KeyLogFile, accepted
 
 if TYPE_CHECKING:
     from .running import RunningNode
+
+logger = getLogger("scapy_btc.node")
 
 BEAT = 1.0
 BACKLOG = 1 << 20
@@ -75,7 +79,8 @@ class BTCNode:
     :param transport: what is spoken with those who connect: "v1", "v2" (BIP 324), or "auto" for either; or `V2Options`
     :param keylog: file that gets the keys of v2 connections
     :param record: called with every message that comes or goes
-    :param log: called with a line when a connection begins or ends
+    :param log: called with a line when a connection begins or ends, and why; without it scripts that fail are told to
+        the logger "scapy_btc.node"
     :ivar listening: where it listens, as (host, port)
     """
 
@@ -105,7 +110,7 @@ class BTCNode:
         self._scripts: dict[str, Script] = {}
         self._waiters: list[asyncio.Future[None]] = []
         self._ticker: asyncio.Task[None] | None = None
-        self._record, self._log = record, log or (lambda line: None)
+        self._record, self._log, self._warn = record, log or (lambda line: None), log or logger.warning
         self._connections, self._frames = count(), count(1)
         self._running: RunningNode | None = None
 
@@ -222,18 +227,23 @@ class BTCNode:
         self._changed()
         return hash_hex(entry.tx.txid)
 
-    def when(self, name: str, script: Script | None) -> None:
-        """Do what a script says when a message comes, instead of the usual.
+    def when(self, name: str | type[BTCMessage], script: Script | None) -> None:
+        """Do what a script says when a message comes, instead of the usual. A script that fails ends the connection.
 
-        :param name: of the message; "connect" for the moment in which a connection is there: nothing has come then,
-            and the script gets None as packet
+        :param name: of the message, or its class; "connect" for the moment in which a connection is there: nothing has
+            come then, and the script gets None as packet
         :param script: takes the packet and the `Connection`, and returns steps (`net.scripting.Step`), which may never
             end, or None for the usual answer; as None itself, what was there before is removed
+
+        Raises FormatError, a ValueError, for what no message can be called.
         """
+        name = name_of(name)
         if script is None:
             self._scripts.pop(name, None)
-        else:
-            self._scripts[name] = script
+            return
+        if name != CONNECT and name not in self._scripts and lookup(name) is None:
+            self._warn(f"when({name!r}): no message of that name is known")
+        self._scripts[name] = script
 
     async def connect_to(self, host: str, port: int, timeout: float = 10.0, transport: Choice = "auto") -> PeerInfo:
         """Open a connection to another node, and agree with it.
@@ -305,16 +315,17 @@ class BTCNode:
             reason = error
         except asyncio.CancelledError:
             connection.abort()
-        except Exception as error:  # of a user's script
+        except Exception as error:  # of what records
             reason = error
-            asyncio.get_running_loop().call_exception_handler({"message": "a script failed", "exception": error})
+            asyncio.get_running_loop().call_exception_handler({"message": "a connection failed", "exception": error})
         finally:
             self.serving.leave(link.session)
             self._links.pop(link.session)
             self._nonces.discard(connection.peer.nonce)
             if connection.peer.outbound and not link.ready.done():
                 link.ready.set_exception(reason if isinstance(reason, PeerError) else Disconnected("disconnected"))
-            self._log(f"{connection.address} disconnected{f': {reason}' if str(reason or '') else ''}")
+            tell = self._warn if isinstance(reason, ScriptFailed) else self._log
+            tell(f"{connection.address} disconnected{f': {reason}' if str(reason or '') else ''}")
             self._notify()
             await connection.close()
 
@@ -345,11 +356,7 @@ class BTCNode:
     async def _follow_script(self, name: str, packet: BTC | None, connection: Connection) -> bool:
         """Whether a script has answered."""
         script = self._scripts.get(name)
-        steps = script(packet, connection) if script else None
-        if steps is None:
-            return False
-        await follow(steps, connection)
-        return True
+        return script is not None and await answer(name, script, packet, connection)
 
     async def _tick(self) -> None:
         while True:

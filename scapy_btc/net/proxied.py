@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import os
-import traceback
 from collections.abc import Awaitable, Callable
 from itertools import count
 from logging import INFO, WARNING, getLogger
@@ -17,13 +15,14 @@ from ..capture.message import Message, msgtype_text
 from ..capture.streams import network_of
 from ..errors import Disconnected, HandshakeError, PeerError, TimedOut
 from ..layers.envelope import BTC
-from ..layers.registry import BTCMessage, printable
+from ..layers.registry import BTCMessage
 from ..networks import Network
 from ..peer.passing import Passed, as_raw, to_handle, to_pass, unfit_for_v2
 from ..text import plural
 from ..wire.events import Frame
 from ..wire.transport import Transport
 from .record import frame_of
+from .scripting import told
 from .stream import ByteStream
 
 HANDSHAKE_TIMEOUT = 60.0
@@ -33,7 +32,6 @@ LINGER = 60.0
 FLUSH_TIMEOUT = 10.0
 """Seconds that an end has to take what was sent to it before the connection ended."""
 
-PACKAGE = os.path.dirname(os.path.dirname(__file__))
 log = getLogger("scapy_btc.proxy")
 
 Name = Literal["client", "target"]
@@ -266,10 +264,3 @@ class Proxied:
             time_ns(), source.address, sink.address, self.number, network_of(frame.magic, said=self._network),
             travels.transport.name, msgtype_text(frame.msgtype), frame.payload, frame.verdict, (number, number), frame,
             said, fate))
-
-
-def told(error: Exception) -> str:
-    """What went wrong in a user's code, and where: one call away from where it was caught."""
-    calls = [call for call in traceback.extract_tb(error.__traceback__)[1:2] if not call.filename.startswith(PACKAGE)]
-    where = f" ({calls[0].filename}, line {calls[0].lineno})" if calls else ""
-    return printable(f"{type(error).__name__}: {error}{where}")

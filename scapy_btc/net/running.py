@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..layers.registry import BTCMessage
 from ..messages.transactions import BTCTx
 from ..peer.block_store import BlockStore
 from ..peer.mempool import Mempool
@@ -80,7 +81,7 @@ class RunningNode:
         """See `BTCNode.submit`."""
         return self._background.run(lambda: self._node.submit(transaction))
 
-    def when(self, name: str, script: Script | None) -> None:
+    def when(self, name: str | type[BTCMessage], script: Script | None) -> None:
         """See `BTCNode.when`. The script runs in the node's thread."""
         self._background.run(lambda: self._node.when(name, script))
 

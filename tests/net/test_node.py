@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import threading
 import time
@@ -255,15 +256,61 @@ def test_a_script_for_the_moment_of_connecting(node: RunningNode) -> None:
             peer.recv(1)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_script_that_fails_costs_its_connection_only(node: RunningNode, caplog: pytest.LogCaptureFixture) -> None:
-    node.when("getaddr", lambda packet, connection: 1 / 0)  # type: ignore[arg-type, return-value]
-    with connect(*node.address) as client, connect(*node.address) as other:
+def at_once(packet: Any, connection: Any) -> Any:
+    return 1 / 0
+
+
+def amid_steps(packet: Any, connection: Any) -> Any:
+    yield 0.0
+    raise AttributeError("foo")
+
+
+FAILING: list[tuple[Any, str]] = [
+    (at_once, rf"ZeroDivisionError: division by zero \({__file__}, line {at_once.__code__.co_firstlineno + 1}\)"),
+    (amid_steps, rf"AttributeError: foo \({__file__}, line {amid_steps.__code__.co_firstlineno + 2}\)"),
+    (lambda packet, connection: 5, "TypeError: 'int' object is not iterable"),
+    (lambda packet, connection: [None], "TypeError: a step is a message, bytes, seconds or DISCONNECT, not None"),
+]
+
+
+@pytest.mark.parametrize(("script", "text"), FAILING)
+def test_a_script_that_fails_costs_its_connection_only(script: Any, text: str,
+                                                       caplog: pytest.LogCaptureFixture) -> None:
+    told: list[str] = []
+    for log in (None, told.append):
+        with BTCNode(log=log) as node:
+            node.when("getaddr", script)
+            with connect(*node.address) as client, connect(*node.address) as other:
+                client.send(BTCGetAddr())
+                with pytest.raises(Disconnected):
+                    client.wait_for("addr", 5)
+                assert other.ping() < 5
+            line = rf"{client.local_address} disconnected: when\('getaddr'\) failed: {text}"
+        if not log:
+            (record,) = caplog.records
+            assert (record.name, record.levelname) == ("scapy_btc.node", "WARNING") and not record.exc_info
+            assert re.fullmatch(line, record.getMessage())
+    assert len(caplog.records) == 1 and [entry for entry in told if re.fullmatch(line, entry)]
+
+
+def test_scripts_for_classes_and_names(node: RunningNode, caplog: pytest.LogCaptureFixture) -> None:
+    node.when(BTCGetAddr, lambda packet, connection: [BTCPong(nonce=77)])
+    with connect(*node.address) as client:
         client.send(BTCGetAddr())
-        with pytest.raises(Disconnected):
-            client.wait_for("addr", 5)
-        assert other.ping() < 5
-    assert "a script failed" in caplog.text and "ZeroDivisionError" in caplog.text
+        assert client.wait_for("pong", 5).nonce == 77
+    node.when(BTCGetAddr, None)
+    with connect(*node.address) as client:
+        assert client.getaddr(seconds=0.3) == []
+    wrong: Any
+    for wrong in ("", "thirteen_long", "p\u00e4ng", "ping\n", BTC, 5, None, b"ping"):
+        with pytest.raises(ValueError, match="neither 'connect'"):
+            node.when(wrong, None)
+    assert not caplog.records
+    for _ in range(2):
+        node.when("pnig", lambda packet, connection: None)
+    node.when("pnig", None)
+    node.when("connect", lambda packet, connection: None)
+    assert [record.getMessage() for record in caplog.records] == ["when('pnig'): no message of that name is known"]
 
 
 # Peers that misbehave
