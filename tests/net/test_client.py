@@ -258,7 +258,8 @@ def test_getdata_on_the_command_line(node: BcoinNode, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("args", "text", "status"), [
     (["handshake", "127.0.0.1:x"], "not a port", 2),
     (["handshake", "-w", "-"], "the answers go to standard output", 2),
-    (["handshake", "--proxy", "nonsense", "127.0.0.1"], "by way of nonsense", 1),
+    (["handshake", "--proxy", "nonsense", "127.0.0.1"], "is no host and port", 2),
+    (["handshake", "--proxy", "socks5://127.0.0.1:1"], "scapy-btc: no proxy at 127.0.0.1:1: Connection refused", 1),
     (["getdata", "tx", "ab" * 31], "64 hex digits", 2),
     (["getdata", "tx", "127.0.0.1"], "no hash", 2),
     (["getdata", "tx", "ab" * 32, "--compact"], "--compact is for block", 2),
