@@ -105,6 +105,7 @@ class BTCNode:
             self.serving.state.addresses.add(Address.of(*known), options.services, int(clock()))
         self.listening: list[tuple[str, int]] = []
         self._servers: list[asyncio.Server] = []
+        self._stopped = False
         self._links: dict[Session, Link] = {}
         self._nonces: set[int] = set()
         self._scripts: dict[str, Script] = {}
@@ -139,6 +140,7 @@ class BTCNode:
 
     async def start(self) -> None:
         """Listen. Raises BTCError where that cannot be done."""
+        self._stopped = False
         try:
             for host in self._hosts:
                 port = self.listening[0][1] if self.listening else self._port
@@ -154,8 +156,10 @@ class BTCNode:
 
     async def stop(self) -> None:
         """Close all connections, and listen no longer."""
+        self._stopped = True
         for server in self._servers:
             server.close()
+        await asyncio.sleep(0)  # whoever was accepted just now is turned away
         tasks = {link.task for link in self._links.values() if link.task} | ({self._ticker} if self._ticker else set())
         while tasks:
             for task in tasks:
@@ -276,7 +280,8 @@ class BTCNode:
         return {"random": self._random, "own_nonces": self._nonces, "clock": self.clock}
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if sum(not link.connection.peer.outbound for link in self._links.values()) >= self.max_peers:
+        inbound = sum(not link.connection.peer.outbound for link in self._links.values())
+        if self._stopped or inbound >= self.max_peers:
             writer.transport.abort()
             return
         try:
