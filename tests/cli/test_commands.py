@@ -371,7 +371,7 @@ def test_interfaces_that_are_down_are_left_out(asked: tuple[str, ...], monkeypat
     def listen(iface: str, filter: str | None) -> MagicMock:
         if iface in down:
             raise OSError(errno.ENETDOWN, "Network is down")
-        return MagicMock()
+        return MagicMock(**{"ins.getsockopt.return_value": bytes(8)})
 
     import_module("scapy.layers.l2")  # registers interfaces where they will be replaced
     up = [MagicMock(**{"is_valid.return_value": True}) for _ in range(2)]
