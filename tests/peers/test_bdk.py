@@ -88,11 +88,11 @@ def test_it_syncs_from_the_command(tmp_path: Path) -> None:
     ours = wallet()
     address = str(ours.reveal_next_address(bdk.KeychainKind.EXTERNAL).address)
     serve = [sys.executable, "-m", "scapy_btc", "serve", "--port", "0", "--blocks", "25", "--mine-to", address, "-q"]
-    with subprocess.Popen(serve, stderr=subprocess.PIPE, text=True) as command:
+    with subprocess.Popen(serve, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as command:
         watchdog = threading.Timer(60, command.kill)
         watchdog.start()
         try:
-            assert command.stderr is not None
+            assert command.stdout and command.stderr
             listening = re.search(r"listening on 127\.0\.0\.1:(\d+) \(regtest, 25 blocks", command.stderr.readline())
             assert listening
             port = int(listening[1])
@@ -104,8 +104,8 @@ def test_it_syncs_from_the_command(tmp_path: Path) -> None:
             asyncio.run(use())
             assert ours.balance().total.to_sat() == 25 * SUBSIDY
             command.send_signal(signal.SIGINT)
-            rest = command.stderr.read()
-            assert command.wait() == 0 and "connected" in rest and rest.endswith("; 25 blocks\n")
+            counts, rest = command.communicate(timeout=20)
+            assert command.returncode == 0 and "connected" in rest and counts.endswith("; 25 blocks\n")
         finally:
             watchdog.cancel()
             command.kill()
