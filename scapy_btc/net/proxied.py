@@ -29,6 +29,8 @@ HANDSHAKE_TIMEOUT = 60.0
 """Seconds in which both ends must have agreed on their transport."""
 LINGER = 60.0
 """Seconds that one end may be silent after the other has ended, or go on speaking after the other is gone."""
+TURN = 0.005
+"""Seconds for which the messages of one end are passed on before others have their turn."""
 FLUSH_TIMEOUT = 10.0
 """Seconds that an end has to take what was sent to it before the connection ended."""
 
@@ -189,11 +191,15 @@ class Proxied:
             if frames:
                 self._magic = frames[-1].magic
                 await self._agreed.wait()
+            until = monotonic() + TURN
             for frame in frames:
                 if self._handle:
                     await self._pass_handled(self._handle, frame, context, source, sink)
                 else:
                     self._pass(frame, frame.header + frame.payload, source, sink)
+                if monotonic() > until:
+                    await asyncio.sleep(0)
+                    until = monotonic() + TURN
             await sink.drain()
         if not source.agreed.is_set():
             raise Disconnected(f"{source} closed it before it said anything"

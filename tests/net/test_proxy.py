@@ -427,6 +427,24 @@ def test_garbage_ends_the_connection(node: socket.socket, log: pytest.LogCapture
                      log.text)
 
 
+def test_who_says_much_does_not_keep_others_from_their_turn(node: socket.socket) -> None:
+    told: list[int] = []
+
+    def record(message: Message) -> None:
+        told.append(message.connection)
+        if len(told) == 1:
+            quiet.sendall(ping(2))
+        time.sleep(0.001)
+
+    with (proxy_to(node.getsockname(), record=record) as proxy, through(proxy, node) as (loud, one),
+          through(proxy, node) as (quiet, other)):
+        loud.sendall(ping(1) * 500)
+        assert receive(other, 32) == ping(2)
+        assert receive(one, 500 * 32) == ping(1) * 500
+        wait_for(lambda: len(told) == 501, "the messages")
+    assert told.index(1) < 100
+
+
 def test_both_ends_fail_at_once(log: pytest.LogCaptureFixture) -> None:
     async def fail(end: str) -> None:
         raise PeerError(end)
