@@ -136,4 +136,4 @@ def rows(quick: bool) -> Iterator[Row]:
     count = 200 if quick else 1000
     with nodes(count) as port, TemporaryDirectory() as folder:
         ours, peer = in_turn(lambda: crawl(count, port, folder), lambda: bare(count, port), 3)
-    yield Row(f"crawl {count} nodes: handshake, ping, addresses, SQLite (asyncio loop)", ours, peer, 12, faster=False)
+    yield Row(f"crawl {count} nodes: handshake, ping, addresses, SQLite (asyncio loop)", ours, peer, 20, faster=False)
