@@ -196,7 +196,7 @@ class BlockingConnection:
                 break
             self.ignored["with a wrong checksum"] += 1
         if isinstance(packet.payload, BTCMalformed):
-            self.ignored[f"malformed {packet.msgtype}"] += 1
+            count(self.ignored, f"malformed {packet.msgtype}")
         for answer in self.peer.receive(packet, time.time()):
             self.send(answer)
         for test, callback in tuple(self._subscriptions):

@@ -120,7 +120,7 @@ class RecordedConnection:
             self.ignored["with a wrong checksum"] += 1
             return None
         if isinstance(packet.payload, BTCMalformed):
-            self.ignored[f"malformed {message.msgtype}"] += 1
+            count(self.ignored, f"malformed {message.msgtype}")
         self.peer.heard(packet, now)
         return packet
 

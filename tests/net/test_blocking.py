@@ -159,6 +159,16 @@ def test_a_flood_ends_with_the_time_and_fills_no_memory(name: str, monkeypatch: 
             assert client.ignored["with a wrong checksum"] > 100
 
 
+def test_names_of_broken_messages_do_not_pile_up() -> None:
+    """Any name that begins with an underscore is known (BIP 36), and its message here too short."""
+    flood = b"".join(bytes(BTC(magic="regtest", msgtype=f"_{number}")) for number in range(1_500))
+    with serving(says(GREETING + flood + bytes(BTC(magic="regtest") / BTCPing(nonce=7)))) as port:
+        with connect("127.0.0.1", port) as client:
+            client.wait_for(BTCPing)
+        assert len(client.ignored) == connections.NAMES + 1 and sum(client.ignored.values()) == 1_500
+
+
+
 def test_a_slow_drip() -> None:
     with serving(drip(GREETING)) as port:
         start = time.monotonic()
