@@ -33,7 +33,7 @@ demo: install
 	$(CLI) read -q --strict pcaps/broken-checksums.pcap.gz || test $$? = 3
 	$(CLI) read --keylog pcaps/core-v2-regtest.keylog -c 8 pcaps/core-v2-regtest.pcapng
 	@log=$$(mktemp); $(CLI) serve --port $(DEMO_PORT) --address 192.0.2.7:8333 -q 2>$$log & node=$$!; \
-	trap 'kill $$node; wait $$node; cat $$log; rm -f $$log' EXIT; \
+	trap 'kill $$node; wait $$node || test $$? = 143; cat $$log; rm -f $$log' EXIT; \
 	until grep -q listening $$log; do kill -0 $$node || exit 1; sleep 0.1; done; \
 	tip=$$($(CLI) headers -T jsonl $(DEMO_NODE) 2>/dev/null | sed -n '$$s/.*"block_hash":"\([0-9a-f]*\)".*/\1/p'); \
 	set -ex; \
