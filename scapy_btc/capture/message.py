@@ -108,9 +108,9 @@ class Message:
     @property
     def packet(self) -> Any:
         """The Scapy packet, `BTC/...` as it would be in v1."""
-        from ..layers.envelope import BTC
+        from ..layers.envelope import framed
 
-        return BTC(self.frame_bytes)
+        return framed(self.frame_bytes)
 
     @property
     def record(self) -> dict[str, Any]:

@@ -270,6 +270,15 @@ class BTC(Packet):
         return packet
 
 
+def framed(raw: bytes) -> BTC:
+    """The packet of bytes that are known to be a message, header and payload: also where neither its network nor its
+    name tells, for which `BTC(raw)` is a `BTCMalformed`."""
+    packet: BTC = BTC(_internal=1)
+    packet.original = raw
+    packet.dissect(raw)
+    return packet
+
+
 def starts_message(s: bytes) -> bool:
     """Whether a header stands at the start: a known magic, or any magic with a name and a length as they must be."""
     if len(s) < HEADER_SIZE:

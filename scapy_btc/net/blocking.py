@@ -16,7 +16,7 @@ from scapy.packet import Packet
 from ..capture.message import Message
 from ..capture.writers import open_writer
 from ..errors import Disconnected, FormatError, HandshakeError, PeerError, TimedOut
-from ..layers.envelope import BTC
+from ..layers.envelope import BTC, framed
 from ..layers.registry import BTCMessage
 from ..layers.undecoded import BTCMalformed
 from ..peer.behaviour import Peer
@@ -189,7 +189,7 @@ class BlockingConnection:
         """The next packet from the socket, after everything that it means was done. Raises TimeoutError."""
         while True:
             frame = self._frame(deadline)
-            packet: Any = BTC(frame.header + frame.payload)
+            packet: Any = framed(frame.header + frame.payload)
             count(self.counts, str(packet.msgtype))
             self._said(packet, False)
             if frame.verdict != "bad":

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..chain.address import format_endpoint
 from ..errors import Disconnected, HandshakeError, TimedOut, TooMuch
-from ..layers.envelope import BTC
+from ..layers.envelope import BTC, framed
 from ..layers.registry import BTCMessage
 from ..peer.behaviour import Peer
 from ..peer.options import PeerOptions
@@ -141,7 +141,7 @@ class Connection:
         while not self._queue:  # a peer that drips does not stretch the time
             await self._fill(None if deadline is None else max(0.001, deadline - time.monotonic()))
         frame = self._queue.popleft()
-        packet: Any = BTC(frame.header + frame.payload)
+        packet: Any = framed(frame.header + frame.payload)
         self.intact = frame.verdict != "bad"
         count(self.counts, str(packet.msgtype))
         if self.observer:

@@ -13,7 +13,7 @@ from scapy.supersocket import StreamSocket, SuperSocket
 
 from ..chain.address import format_endpoint
 from ..errors import Disconnected, FormatError, HandshakeError, PeerError, TimedOut
-from ..layers.envelope import BTC
+from ..layers.envelope import BTC, framed
 from ..layers.registry import BTCMessage
 from ..networks import Network
 from ..wire.events import Frame
@@ -51,7 +51,7 @@ class BTCStreamSocket(StreamSocket):
         Raises EOFError at the end of the stream, FormatError when bytes come that are no message.
         """
         frame = self.recv_frame()
-        return BTC(frame.header + frame.payload)
+        return framed(frame.header + frame.payload)
 
     def recv_frame(self) -> Frame:
         """Likewise, as it came, with the verdict on its checksum. Raises as `recv` does."""

@@ -21,7 +21,7 @@ from scapy.supersocket import StreamSocket
 from scapy_btc import networks
 from scapy_btc.errors import FormatError, UnknownNetwork
 from scapy_btc.layers import registry
-from scapy_btc.layers.envelope import BTC, default_network
+from scapy_btc.layers.envelope import BTC, default_network, framed
 from scapy_btc.layers.registry import BTCMessage, messages
 from scapy_btc.layers.undecoded import BTCMalformed, BTCTrailing, BTCUnknown
 from scapy_btc.messages import catalogue
@@ -457,3 +457,14 @@ def test_stream_socket() -> None:
         theirs.sendall(bytes(BTC() / BTCPong(nonce=8)) + bytes(BTC() / BTCPong(nonce=9)))
         answer = stream.sr1(BTC() / BTCPing(nonce=9), timeout=2, verbose=False)
         assert answer is not None and answer.nonce == 9
+
+
+@given(st.binary(min_size=4, max_size=4), st.binary(min_size=12, max_size=12), st.binary(max_size=50))
+@example(b"\1\2\3\4", b"\xff\x1b[2J".ljust(12, b"\0"), b"abc")
+@example(REGTEST.magic, b"ping".ljust(12, b"\0"), bytes(8))
+def test_what_is_known_to_be_a_message_is_a_packet(magic: bytes, command: bytes, payload: bytes) -> None:
+    raw = magic + command + len(payload).to_bytes(4, "little") + checksum(payload) + payload
+    packet = framed(raw)
+    assert type(packet) is BTC and bytes(packet) == raw and packet.magic == magic
+    if isinstance(BTC(raw), BTC):
+        assert packet == BTC(raw) and packet.summary() == BTC(raw).summary()

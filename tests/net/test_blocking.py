@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from collections.abc import Callable
@@ -13,7 +14,18 @@ from typing import Any
 import pytest
 from misbehaving import GREETING, VERACK, answers, connect, nobody, packet, says, serving
 
-from scapy_btc.all import BTC, BTCAddr, BTCFeeFilter, BTCInv, BTCInvVector, BTCPing, BTCPong, BTCVersion
+from scapy_btc.all import (
+    BTC,
+    BTCAddr,
+    BTCFeeFilter,
+    BTCInv,
+    BTCInvVector,
+    BTCPing,
+    BTCPong,
+    BTCUnknown,
+    BTCVerack,
+    BTCVersion,
+)
 from scapy_btc.capture.reader import read
 from scapy_btc.errors import (
     CaptureError,
@@ -27,7 +39,9 @@ from scapy_btc.errors import (
 from scapy_btc.net import connection as connections
 from scapy_btc.net import inbox
 from scapy_btc.net.client import BTCClient
+from scapy_btc.net.connection import open_connection
 from scapy_btc.net.socket import BTCStreamSocket
+from scapy_btc.networks import signet
 from scapy_btc.peer.options import PeerOptions
 
 VERSION = GREETING[:-len(VERACK)]
@@ -157,6 +171,28 @@ def test_a_flood_ends_with_the_time_and_fills_no_memory(name: str, monkeypatch: 
             assert client.inbox.lost > 0
         else:
             assert client.ignored["with a wrong checksum"] > 100
+
+
+def test_names_that_are_none_on_a_network_that_nobody_knows() -> None:
+    network = signet(b"\x51")  # not registered
+
+    def said(message: Any) -> bytes:
+        return bytes(BTC(magic=network) / message)
+
+    strange = bytes(BTC(magic=network, msgtype=b"\xff\x1b[2J") / b"abc")
+    hostile = said(BTCVersion()) + said(BTCVerack()) + strange + said(BTCPing(nonce=7))
+    with serving(says(hostile)) as port, connect("127.0.0.1", port, network=network) as client:
+        assert client.wait_for(BTCPing).nonce == 7
+        packet = client.inbox.take(lambda message: isinstance(message, BTCUnknown))
+        assert bytes(packet) == strange and packet.msgtype == b"\xff\x1b[2J" and packet.length == 3
+
+    async def run() -> None:
+        async with await open_connection("127.0.0.1", port, PeerOptions(network=network)) as opened:
+            await opened.handshake()
+            assert bytes(await opened.receive(10)) == strange
+
+    with serving(says(hostile)) as port:
+        asyncio.run(run())
 
 
 def test_names_of_broken_messages_do_not_pile_up() -> None:
