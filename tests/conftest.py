@@ -11,8 +11,8 @@ import pytest
 
 CI = bool(os.environ.get("CI"))
 
-# what a shell starts in the background ignores Ctrl-C, and under nohup the end of the terminal; programs that tests start
-# would inherit that
+# what a shell starts in the background ignores Ctrl-C, and under nohup the end of the terminal: programs that tests
+# start would inherit that
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
