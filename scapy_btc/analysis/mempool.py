@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..chain.script import address, script_type
 from ..layers.lists import raws
@@ -74,6 +74,14 @@ class PeerTally:
     """Seconds, all added up, that its other announcements came after the first peer's."""
 
 
+class _Known(NamedTuple):
+    """What is remembered of a transaction that was seen: not its outputs, of which there may be any number."""
+
+    txid: bytes
+    announced: list[tuple[str, float]]
+    """The list of its `Sighting`."""
+
+
 @dataclass(slots=True)
 class _Wanted:
     """An id that was announced and whose transaction did not come yet."""
@@ -96,7 +104,7 @@ class MempoolWatch:
         self.peers: dict[str, PeerTally] = {}
         self._wanted: dict[bytes, _Wanted] = {}
         self._load: dict[str, int] = {}  # of `_wanted`, by the peer that announced it first
-        self._known: OrderedDict[bytes, Sighting] = OrderedDict()  # by wtxid
+        self._known: OrderedDict[bytes, _Known] = OrderedDict()  # by wtxid
         self._wtxids: dict[bytes, bytes] = {}  # by txid
         self._amounts: OrderedDict[bytes, list[int]] = OrderedDict()  # by txid
         self._amount_count = 0
@@ -188,7 +196,7 @@ class MempoolWatch:
             [(amount, address(script, self.network), script_type(script))
              for amount, script in zip(amounts, scripts, strict=True)],
             self._fee(record, sum(amounts)), announced)
-        self._remember(txid, wtxid, seen, amounts)
+        self._remember(txid, wtxid, announced, amounts)
         for number, (name, when) in enumerate(announced):
             tally = self._tally(name)
             tally.announced += 1
@@ -212,11 +220,11 @@ class MempoolWatch:
             spent += amounts[outpoint["index"]]
         return spent - paid
 
-    def _remember(self, txid: bytes, wtxid: bytes, seen: Sighting, amounts: list[int]) -> None:
-        self._known[wtxid], self._wtxids[txid] = seen, wtxid
+    def _remember(self, txid: bytes, wtxid: bytes, announced: list[tuple[str, float]], amounts: list[int]) -> None:
+        self._known[wtxid], self._wtxids[txid] = _Known(txid, announced), wtxid
         if len(self._known) > KNOWN:
             _, oldest = self._known.popitem(last=False)
-            self._wtxids.pop(hex_hash(oldest.txid), None)
+            self._wtxids.pop(oldest.txid, None)
         self._learn(txid, amounts)
 
     def _learn(self, txid: bytes, amounts: list[int]) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from typing import Any, Literal
 
@@ -270,9 +271,28 @@ class BTC(Packet):
         return packet
 
 
+LARGE, SWEEP = 1 << 16, 128 << 20
+_unswept = 0
+
+
+def sweep(size: int) -> None:
+    """To be called for every packet of a live connection, with its bytes.
+
+    A packet and its payload refer to each other, so only the garbage collector frees them, which counts objects and
+    not bytes: a peer that sends, or asks for, large messages would fill gigabytes. So it is called after 128 MiB.
+    """
+    global _unswept
+    if size > LARGE and gc.isenabled():
+        _unswept += size
+        if _unswept > SWEEP:
+            _unswept = 0
+            gc.collect()
+
+
 def framed(raw: bytes) -> BTC:
     """The packet of bytes that are known to be a message, header and payload: also where neither its network nor its
     name tells, for which `BTC(raw)` is a `BTCMalformed`."""
+    sweep(len(raw))
     packet: BTC = BTC(_internal=1)
     packet.original = raw
     packet.dissect(raw)

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..chain.address import format_endpoint
 from ..errors import Disconnected, HandshakeError, TimedOut, TooMuch
-from ..layers.envelope import BTC, framed
+from ..layers.envelope import BTC, framed, sweep
 from ..layers.registry import BTCMessage
 from ..peer.behaviour import Peer
 from ..peer.options import PeerOptions
@@ -194,7 +194,9 @@ class Connection:
             packet = message if isinstance(message, BTC) else self.peer.envelope(message)
             if self.observer:
                 self.observer(packet, True)
-            self.transport.send(bytes(packet))
+            raw = bytes(packet)
+            sweep(len(raw))
+            self.transport.send(raw)
         self._flush()
 
     def _flush(self) -> None:

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -106,6 +108,22 @@ def test_memory_is_bounded(watch: MempoolWatch, monkeypatch: pytest.MonkeyPatch)
     assert watch._amount_count <= 200
     list(watch.tick(1e9))
     assert not watch._wanted
+
+
+def test_outputs_are_not_remembered(watch: MempoolWatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AMOUNTS", 200)
+    outputs = b"\xfd\x10\x27" + bytes(9) * 10_000
+    tracemalloc.start()
+    try:
+        for number in range(20):
+            spent = b"\1" + number.to_bytes(36, "little") + b"\0" + b"\xff" * 4
+            _, seen = watch.receive("a", BTCTx(b"\2\0\0\0" + spent + outputs + bytes(4)), 1.0)
+            assert seen is not None and len(seen.outputs) == 10_000
+        del seen
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] < 8_000_000  # 30 MB, were they kept
+    finally:
+        tracemalloc.stop()
 
 
 def test_fees_of_a_recorded_session() -> None:

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import socket
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,7 +22,7 @@ from scapy.supersocket import StreamSocket
 
 from scapy_btc import networks
 from scapy_btc.errors import FormatError, UnknownNetwork
-from scapy_btc.layers import registry
+from scapy_btc.layers import envelope, registry
 from scapy_btc.layers.envelope import BTC, default_network, framed
 from scapy_btc.layers.registry import BTCMessage, messages
 from scapy_btc.layers.undecoded import BTCMalformed, BTCTrailing, BTCUnknown
@@ -468,3 +470,18 @@ def test_what_is_known_to_be_a_message_is_a_packet(magic: bytes, command: bytes,
     assert type(packet) is BTC and bytes(packet) == raw and packet.magic == magic
     if isinstance(BTC(raw), BTC):
         assert packet == BTC(raw) and packet.summary() == BTC(raw).summary()
+
+
+def test_large_packets_that_nobody_needs_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(envelope, "SWEEP", 8 << 20)
+    raw = bytes(BTC(magic="regtest", msgtype="large") / bytes(1 << 20))
+    thresholds = gc.get_threshold()
+    gc.set_threshold(50_000, 20, 20)  # the command line's
+    tracemalloc.start()
+    try:
+        for _ in range(100):
+            assert framed(raw).length == 1 << 20
+        assert tracemalloc.get_traced_memory()[1] < 40 << 20
+    finally:
+        tracemalloc.stop()
+        gc.set_threshold(*thresholds)
