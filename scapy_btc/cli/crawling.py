@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import signal
 import sys
@@ -48,6 +49,8 @@ def run(starts: Iterable[str], network: Network, store: str | None, concurrency:
     if parquet:
         pyarrow(parquet)
     for path, _ in exports:
+        if store and os.path.exists(store) and os.path.exists(path) and os.path.samefile(store, path):
+            raise click.UsageError(f"{path!r} is the address book, and would be overwritten")
         check_writable(path)
     ends = [endpoint(text, network.port) for text in starts]
     with AddressBook(store or ":memory:", network) as book:

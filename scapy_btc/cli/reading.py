@@ -145,7 +145,7 @@ def read_files(files: tuple[str, ...], chosen: dict[str, Any]) -> int:
     wanted = selection(chosen)
     network, follow, guess = chosen.pop("network"), chosen.pop("follow"), chosen.pop("guess")
     keylog = keys_of(chosen.pop("keylog"))
-    refuse_overwriting(chosen["write"], files)
+    refuse_overwriting(chosen["write"], (*files, *paths_of(keylog)))
     if follow:
         refuse_following(files)
     tell_no_keys(keylog)
@@ -185,6 +185,7 @@ def read_live(interfaces: tuple[str, ...], bpf: str | None, chosen: dict[str, An
     wanted = selection(chosen)
     network, keylog, guess = chosen.pop("network"), keys_of(chosen.pop("keylog"), must_exist=False), chosen.pop("guess")
     tell_no_keys(keylog)
+    refuse_overwriting(chosen["write"], paths_of(keylog))
     with ExitStack() as stack:
         show = Show(chosen, wanted, stack, live=True)
         frames = LiveFrames(interfaces, bpf)
@@ -217,6 +218,10 @@ def learn_ids(wanted: Selection, files: tuple[str, ...], network: Any, keylog: A
             with (suppress(CaptureError), progress(name) as report,
                   read(name, network=network, keylog=keylog) as reader):
                 wanted.learn(report(reader))
+
+
+def paths_of(keylog: KeyLog | None) -> tuple[str, ...]:
+    return () if keylog is None else (os.fspath(keylog.path),)
 
 
 def refuse_overwriting(target: str | None, files: tuple[str, ...]) -> None:

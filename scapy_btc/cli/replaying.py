@@ -69,7 +69,7 @@ def play_on_screen(file: str, connection: int | None, network: Network | None, k
                    speed: float | None, step: bool, form: str, hexdump: bool, write: str | None, strict: bool,
                    **_: Any) -> int:
     """Print the messages of a recording at its pace; the exit status."""
-    refuse_overwriting(write, (file,))
+    refuse_overwriting(write, (file, *filter(None, (keylog,))))
     shown = {"form": form, "hexdump": hexdump, "write": write, "strict": strict, "tree": False, "quiet": False,
              "limit": None, "no_fields": False, "derived": False, "payload": False}
     wanted = Selection(connections=frozenset() if connection is None else frozenset([connection]))
@@ -102,7 +102,7 @@ def play_live(file: str, node: str | None, listen: str | None, connection: int |
     """Play one side of a connection to a node; the exit status."""
     from ..capture.writers import open_writer
 
-    refuse_overwriting(write, (file,))
+    refuse_overwriting(write, (file, *filter(None, (keylog,))))
     try:
         with read(file, events=True, network=network, keylog=keylog) as reader:
             script = load(network_note(network)(reader), CLIENT if node else SERVER, connection)

@@ -20,7 +20,8 @@ import pytest
 from scapy_btc.all import BTC, BTCReject, BTCVersion
 from scapy_btc.capture.reader import read
 
-CLEAN = Path(__file__).parent.parent.parent / "pcaps" / "core-v1-regtest.pcapng"
+PCAPS = Path(__file__).parent.parent.parent / "pcaps"
+CLEAN = PCAPS / "core-v1-regtest.pcapng"
 ESCAPE = "\x1b[31m"
 
 
@@ -53,6 +54,24 @@ def test_what_is_read_is_not_overwritten(tmp_path: Path) -> None:
         status, _, err = run("read", "-q", "-w", copy, *args, shell=shell)
         assert status == 2 and "would overwrite what is read" in err
         assert copy.read_bytes() == CLEAN.read_bytes()
+
+
+def test_keys_that_are_read_are_not_overwritten(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    shutil.copy(PCAPS / "core-v2-regtest.keylog", keys)
+    before = keys.read_bytes()
+    for command in (("read", "-q"), ("replay", "--speed", "max"), ("replay", "--to", "127.0.0.1:1")):
+        status, _, err = run(*command, "--keylog", keys, "-w", keys, PCAPS / "core-v2-regtest.pcapng")
+        assert status == 2 and "would overwrite what is read" in err and keys.read_bytes() == before
+
+
+def test_an_address_book_is_not_overwritten(tmp_path: Path) -> None:
+    book = tmp_path / "book.db"
+    run("crawl", "--store", book, "--for", "1", "127.0.0.1:1")
+    before = book.read_bytes()
+    for option in ("--csv", "--parquet"):
+        status, _, err = run("crawl", "--store", book, option, book, "127.0.0.1:1")
+        assert status == 2 and "is the address book, and would be overwritten" in err and book.read_bytes() == before
 
 
 def test_log_in_a_directory_that_is_read_is_not_overwritten(tmp_path: Path) -> None:
