@@ -39,6 +39,7 @@ class Link:
     def __init__(self, connection: Connection, session: Session) -> None:
         self.connection, self.session = connection, session
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.ready.add_done_callback(asyncio.Future.exception)  # also if nobody waits any more: asyncio would complain
         self.task: asyncio.Task[None] | None = None
         self.replaced = False
         self.greeted = False

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import socket
 import threading
@@ -207,6 +208,16 @@ def test_what_cannot_be_connected_to(node: RunningNode) -> None:
         node.connect_to("127.0.0.1", port)
     with BTCNode(options=replace(NODE_OPTIONS, version=100)) as old, pytest.raises(HandshakeError, match="obsolete"):
         node.connect_to(*old.address)
+
+
+def test_nobody_complains_of_a_handshake_that_took_too_long(node: RunningNode, caplog: pytest.LogCaptureFixture
+                                                             ) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        with pytest.raises(TimedOut, match=r"no handshake within 0\.2 s"):
+            node.connect_to("127.0.0.1", silent.getsockname()[1], timeout=0.2, transport="v1")
+        node.wait_until(lambda: not node.peers)
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 def test_waiting_is_bounded(node: RunningNode) -> None:
