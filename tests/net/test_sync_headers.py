@@ -125,7 +125,7 @@ def test_the_command(node: BcoinNode, tmp_path: Path) -> None:
     genesis = "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206"
     lines, said = run("--after", genesis, "-c", 1, where)
     assert len(lines) == 1 and said == ["1 header, linked, each with its proof of work"]
-    unknown = tip[:-1] + "0"
+    unknown = "ab" * 32
     assert run("--after", unknown, where, status=1) == (
         [], [f"scapy-btc: {where}: the peer does not know the block {unknown}"])
     _, said = run("--after", tip, "--store", store, where, status=2)

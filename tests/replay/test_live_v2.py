@@ -146,7 +146,7 @@ BREAKING: list[tuple[Breaking, str]] = [
     (lambda peer: b"", "no v2 handshake|3 times in a row"),
     (lambda peer: bytes(5000), "the peer broke the v2 transport: .*terminator"),
     (lambda peer: bytes(16) + peer.opening()[16:], "no v2 handshake|3 times in a row"),
-    (lambda peer: peer.opening()[:-1] + b"\0", "the peer broke the v2 transport"),
+    (lambda peer: (opening := peer.opening())[:-1] + bytes([opening[-1] ^ 1]), "the peer broke the v2 transport"),
     (lambda peer: peer.opening() + peer.packet(bytes(100), length=(1 << 24) - 1), "the peer broke the v2 transport"),
 ]
 breaking = pytest.mark.parametrize(("follows", "reason"), BREAKING, ids=["silence", "garbage", "terminator", "tag",
