@@ -130,6 +130,8 @@ async def keep_connected(count: int, candidates: Candidates, options: PeerOption
                 was_good = await one(endpoint)
             finally:
                 candidates.give_back(endpoint, loop.time(), was_good)
+            if not was_good:  # whoever tells addresses must not make us dial one after the other
+                await asyncio.sleep(FIRST_PAUSE)
 
     async def beat() -> None:
         while True:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from scapy_btc.all import BTC, BTCPing, BTCVerack, BTCVersion
-from scapy_btc.errors import PeerError
+from scapy_btc.errors import PeerError, Refused
 from scapy_btc.net import pool
 from scapy_btc.net.connection import Connection
 from scapy_btc.net.pool import CANDIDATES, FIRST_PAUSE, LONGEST_PAUSE, Candidates, keep_connected
@@ -154,3 +154,22 @@ def test_a_node_of_two_names_is_connected_once_and_wrong_checksums_are_not_heard
     assert (len(begun), len(notes.opened_)) == (2, 1)
     assert any("which is connected already" in reason for _, reason in notes.closed_)
     assert notes.nonces == [8]
+
+
+def test_addresses_of_nobody_are_not_dialled_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    dialled: list[str] = []
+
+    async def refused(host: str, *more: Any) -> Connection:
+        dialled.append(host)
+        raise Refused(host)
+
+    monkeypatch.setattr(pool, "open_connection", refused)
+    monkeypatch.setattr(pool, "FIRST_PAUSE", 0.3)
+
+    async def run() -> None:
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(keep_connected(
+                2, Candidates([("192.0.2.1", port) for port in range(1, 1000)]), PeerOptions(), Notes()), 0.75)
+
+    asyncio.run(run())
+    assert 2 < len(dialled) <= 6  # at 0, 0.3 and 0.6 s
