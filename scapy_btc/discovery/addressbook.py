@@ -268,7 +268,7 @@ class AddressBook(Database):
         if self.path == ":memory:":
             yield
             return
-        with open(f"{self.path}.lock", "w") as file:  # SQLite's own locks must not be touched
+        with open(f"{self.path}.lock", "a") as file:  # empties nothing; SQLite's own locks must not be touched
             try:
                 flock(file, LOCK_EX | LOCK_NB)
             except OSError:

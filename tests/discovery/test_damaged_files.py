@@ -104,3 +104,12 @@ def test_any_bytes(tmp_path: Path) -> None:
 def test_an_address_of_no_known_network_begins_no_crawl() -> None:
     with AddressBook(":memory:", REGTEST) as book, pytest.raises(Refused, match=r"^abcd\.net77: no address"):
         asyncio.run(Crawler(book).run([("abcd.net77", 1)]))
+
+
+def test_the_lock_empties_nothing(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / "book.db.lock").symlink_to(victim)
+    with AddressBook(tmp_path / "book.db", REGTEST) as book, book.alone():
+        pass
+    assert victim.read_text() == "mine"
