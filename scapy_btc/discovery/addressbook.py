@@ -268,7 +268,11 @@ class AddressBook(Database):
         if self.path == ":memory:":
             yield
             return
-        with open(f"{self.path}.lock", "a") as file:  # empties nothing; SQLite's own locks must not be touched
+        try:
+            file = open(f"{self.path}.lock", "a")  # noqa: SIM115  # empties nothing; SQLite's own locks are not touched
+        except OSError as error:
+            raise StoreError(f"{self.path}.lock: {error.strerror}") from error
+        with file:
             try:
                 flock(file, LOCK_EX | LOCK_NB)
             except OSError:

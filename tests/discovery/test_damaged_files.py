@@ -113,3 +113,10 @@ def test_the_lock_empties_nothing(tmp_path: Path) -> None:
     with AddressBook(tmp_path / "book.db", REGTEST) as book, book.alone():
         pass
     assert victim.read_text() == "mine"
+
+
+def test_a_lock_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "book.db.lock").mkdir()
+    with (AddressBook(tmp_path / "book.db", REGTEST) as book,
+          pytest.raises(StoreError, match=r"book\.db\.lock: Is a directory"), book.alone()):
+        pass
