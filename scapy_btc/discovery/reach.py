@@ -78,7 +78,7 @@ def kind_to_crawl(network: Network, starts: Iterable[str]) -> Kind:
     Routable ones on a network that is public (it has DNS seeds). On any other what the start peers are: a crawl that
     begins on loopback stays there, one that begins in a private network stays in private ranges.
 
-    :param starts: hosts; one that is a name counts as routable, unless it is localhost
+    :param starts: hosts; one that is a name counts as private, unless it is localhost
     """
     if network.dns_seeds:
         return Kind.ROUTABLE
@@ -87,5 +87,5 @@ def kind_to_crawl(network: Network, starts: Iterable[str]) -> Kind:
         try:
             kinds.add(kind_of(*parse(host)))
         except FormatError:
-            kinds.add(Kind.LOOPBACK if host.lower() == "localhost" else Kind.ROUTABLE)
+            kinds.add(Kind.LOOPBACK if host.lower() == "localhost" else Kind.PRIVATE)
     return next((kind for kind in (Kind.ROUTABLE, Kind.PRIVATE) if kind in kinds), Kind.LOOPBACK)

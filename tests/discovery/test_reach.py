@@ -47,7 +47,7 @@ def test_any_bytes_are_of_some_kind(network_id: int, data: bytes) -> None:
     (REGTEST, ["127.3.0.1", "::1"], Kind.LOOPBACK),
     (REGTEST, ["127.0.0.1", "10.1.2.3"], Kind.PRIVATE),
     (REGTEST, ["10.1.2.3", "8.8.8.8"], Kind.ROUTABLE),
-    (REGTEST, ["node.example"], Kind.ROUTABLE),
+    (REGTEST, ["node.example"], Kind.PRIVATE),
     (signet(b"\x51"), ["192.168.1.1"], Kind.PRIVATE),
 ])
 def test_where_a_crawl_stays(network: object, starts: list[str], kind: Kind) -> None:
